@@ -8,13 +8,14 @@ Motion Clip", CVPR 2016).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .bundle import Adjustment, robust
 from .bundle_model import Freedom, project
-from .resection import resect
+from .movers import consensus_pose, coverage_weight, residual_scale, track_fit
+from .resection import refine_points, resect
 from .view import Problem, ShotView, World, unproject
 
 NEAREST_OVER_FARTHEST = 8.0  # assumed depth range of a disparity map before the adjustment finds its shift
@@ -31,6 +32,7 @@ class StartOptions:
     use_depth: bool = True
     depth_sigma: float = 0.1
     translation: bool = True
+    distortion: bool = False
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Started:
     world: World
     cost: float
     options: StartOptions
+    trust: np.ndarray  # (N,) how well a point at rest explains each track
 
 
 def choose_frames(view: ShotView, wanted: int) -> np.ndarray:
@@ -141,37 +144,77 @@ def _from_neighbours(known_xy: np.ndarray, inverse_depth: np.ndarray, xy: np.nda
     return np.median(inverse_depth[index.reshape(len(xy), k)], axis=1)
 
 
-def start(view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: StartOptions, progress=None) -> Started:
+def start(view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: StartOptions, seed: int = 0, progress=None) -> Started:
     """A reconstruction of the given frames (ascending indices) from the given tracks (N,) bool."""
     world = World.blank(view.frame_count, view.tracks.track_count, options.focal_px)
     reference = reference_frame(view, frames, options.use_depth)
     world.registered[reference] = True
     rows = view.rows_of(reference)
     lift(view, world, reference, rows[tracks[view.tracks.track[rows]]], options.use_depth)
+    rng = np.random.default_rng(seed)
+    trust = np.ones(view.tracks.track_count)
     order = _outwards(frames, reference)
     done = [reference]
     next_adjustment = 3
     for count, (frame, neighbour) in enumerate(order):
-        world.rotation[frame], world.translation[frame] = world.rotation[neighbour], world.translation[neighbour]
-        world.log_focal[frame] = world.log_focal[neighbour]
-        problem = view.problem(np.array([frame]), tracks & world.known, min_views=1, depth=False)
-        x = world.gather(problem, view.depth_is_log)
-        # large first, to come from the neighbour's pose; then tight, to leave outliers behind
-        for width in (40.0, 12.0):
-            x = resect(problem.obs, x, loss="cauchy", width=width, iterations=15, focal=options.focal_varies and options.focal_free, focal_sigma=0.03,
-                       translation=options.translation)
-        world.rotation[frame], world.translation[frame], world.log_focal[frame] = x.rotation[0], x.translation[0], x.log_focal[0]
-        world.registered[frame] = True
+        register(view, world, frame, neighbour, tracks, trust, options, rng)
         done.append(frame)
         rows = view.rows_of(frame)
         lift(view, world, frame, rows[tracks[view.tracks.track[rows]]], options.use_depth)
-        if len(done) >= next_adjustment or count == len(order) - 1:
-            last = count == len(order) - 1
+        last = count == len(order) - 1
+        if len(done) >= next_adjustment or last:
             next_adjustment = int(np.ceil(1.6 * len(done)))
-            adjust(view, world, np.sort(done), tracks, options, iterations=25 if last else 8, width=8.0 if not last else 4.0)
+            registered = np.sort(done)
+            adjust(view, world, registered, tracks & (trust > 0.25), options, iterations=8, width=8.0)
+            update_trust(view, world, registered, tracks, trust, options)
+            if last:
+                adjust(view, world, registered, tracks & (trust > 0.25), options, iterations=20, width=4.0)
         if progress is not None:
             progress(count + 1, len(order))
-    return Started(world, cost_of(view, world, np.sort(done), tracks), options)
+    return Started(world, cost_of(view, world, np.sort(done), tracks), options, trust)
+
+
+def register(view: ShotView, world: World, frame: int, neighbour: int, tracks: np.ndarray, trust: np.ndarray, options: StartOptions, rng) -> None:
+    """Find the pose of a frame from the points it sees: consensus, then a robust fit."""
+    world.log_focal[frame] = world.log_focal[neighbour]
+    problem = view.problem(np.array([frame]), tracks & world.known, min_views=1, depth=False)
+    near = (world.rotation[neighbour], world.translation[neighbour])
+    focal = float(np.exp(world.log_focal[frame]))
+    obs, x = problem.obs, world.gather(problem, view.depth_is_log)
+    xy = obs.xy
+    if world.k1 or world.k2:
+        ray = unproject(xy, focal, world.k1, world.k2)
+        xy = ray[:, :2] / ray[:, 2:] * focal
+    weight = trust[problem.tracks] ** 2 * coverage_weight(xy, view.width, view.height)
+    target = x.points() if options.translation else x.direction
+    threshold = max(1.5, 2.5e-3 * view.width)
+    rotation, translation, _ = consensus_pose(target, xy, focal, weight, threshold, rng, translation=options.translation, near=near)
+    world.rotation[frame], world.translation[frame] = rotation, translation
+    x = world.gather(problem, view.depth_is_log)
+    obs = replace(obs, sigma_px=obs.sigma_px / np.sqrt(np.clip(trust[problem.tracks], 0.05, 1)))
+    for width in (12.0, 5.0):
+        x = resect(obs, x, loss="geman", width=width, iterations=12, focal=options.focal_varies and options.focal_free, focal_sigma=0.03,
+                   translation=options.translation)
+    world.rotation[frame], world.translation[frame], world.log_focal[frame] = x.rotation[0], x.translation[0], x.log_focal[0]
+    world.registered[frame] = True
+
+
+def update_trust(view: ShotView, world: World, frames: np.ndarray, tracks: np.ndarray, trust: np.ndarray, options: StartOptions) -> float:
+    """Trust of each track: how well a point at rest explains it in the registered frames; points are fitted anew for all."""
+    problem = view.problem(frames, tracks & world.known, depth=False)
+    if not len(problem.tracks):
+        return 1.0
+    x = world.gather(problem, view.depth_is_log)
+    x = refine_points(problem.obs, x, translation=options.translation, width=6.0, iterations=6)
+    scale = max(residual_scale(problem.obs, x), 0.5)
+    share, _ = track_fit(problem.obs, x, cut=max(6.0 * scale, 6.0))
+    views = np.bincount(problem.obs.point, minlength=problem.obs.point_count)
+    # few views say little: stay near one half
+    trust[problem.tracks] = (share * views + 0.6) / (views + 1.0) * np.where(share < 0.5, 0.4, 1.0)
+    fitted = problem.tracks
+    doubtful = trust[fitted] <= 0.25
+    world.direction[fitted[doubtful]], world.rho[fitted[doubtful]] = x.direction[doubtful], x.rho[doubtful]
+    return scale
 
 
 def adjust(view: ShotView, world: World, frames: np.ndarray, tracks: np.ndarray, options: StartOptions, *, iterations: int, width: float) -> None:
@@ -179,7 +222,7 @@ def adjust(view: ShotView, world: World, frames: np.ndarray, tracks: np.ndarray,
     align_keys(view, world, frames)
     problem = view.problem(frames, tracks & world.known, depth=options.use_depth)
     free = Freedom(focal=options.focal_free, focal_varies=options.focal_varies and options.focal_free, focal_prior_log=float(np.log(options.focal_px)),
-                   focal_prior_sigma=options.focal_prior_sigma, translation=options.translation, depth_sigma=options.depth_sigma,
+                   focal_prior_sigma=options.focal_prior_sigma, translation=options.translation, k1=options.distortion, depth_sigma=options.depth_sigma,
                    depth_strength=depth_strength(problem), loss="cauchy", loss_width=width, focal_smooth_sigma=0.01)
     adjustment = Adjustment(problem.obs, free, focal_frames=frames.astype(float))
     found = adjustment.run(world.gather(problem, view.depth_is_log), max_iterations=iterations, tolerance=1e-4)
