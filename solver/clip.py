@@ -55,9 +55,11 @@ def open_clip(
     if files is None:
         if not os.path.exists(path):
             raise HoldfastError(
-                "clip.missing", f"There is no clip at {path}.", "Check the path; for a sequence give its folder or one of its files.",
+                "clip.missing",
+                f"There is no clip at {path}.",
+                "Check the path; for a sequence give its folder or one of its files.",
                 EXIT_INPUT,
-            )  # fmt: skip
+            )
         return _open_movie(path, start, end, step, progress, exact_count, min_frames)
     return _open_sequence(files, start, end, step, progress, min_frames)
 
@@ -68,21 +70,27 @@ def _choose(numbers: list[int], start: int | None, end: int | None, step: int, m
     low, high = first if start is None else start, last if end is None else end
     if low > high or low > last or high < first:
         raise HoldfastError(
-            "clip.range_outside", f"The range {low} to {high} lies outside the clip, which has frames {first} to {last}.",
-            f"Choose --start and --end between {first} and {last}.", EXIT_INPUT,
-        )  # fmt: skip
+            "clip.range_outside",
+            f"The range {low} to {high} lies outside the clip, which has frames {first} to {last}.",
+            f"Choose --start and --end between {first} and {last}.",
+            EXIT_INPUT,
+        )
     if low < first or high > last:
         raise HoldfastError(
-            "clip.range_outside", f"The range {low} to {high} reaches beyond the clip, which has frames {first} to {last}.",
-            f"Choose --start and --end between {first} and {last}.", EXIT_INPUT,
-        )  # fmt: skip
+            "clip.range_outside",
+            f"The range {low} to {high} reaches beyond the clip, which has frames {first} to {last}.",
+            f"Choose --start and --end between {first} and {last}.",
+            EXIT_INPUT,
+        )
     chosen = tuple(n for n in numbers if low <= n <= high and (n - low) % step == 0)
     if len(chosen) < min_frames:
         what = "one frame only" if len(chosen) == 1 else f"{len(chosen)} frames"
         raise HoldfastError(
-            "clip.too_short", f"There {'is' if len(chosen) == 1 else 'are'} {what} to solve; a camera move needs at least {min_frames}.",
-            "Give a longer clip, or a wider range with a smaller step. A single still cannot be tracked.", EXIT_INPUT,
-        )  # fmt: skip
+            "clip.too_short",
+            f"There {'is' if len(chosen) == 1 else 'are'} {what} to solve; a camera move needs at least {min_frames}.",
+            "Give a longer clip, or a wider range with a smaller step. A single still cannot be tracked.",
+            EXIT_INPUT,
+        )
     return chosen
 
 
@@ -135,9 +143,11 @@ class _Reader:
     def _check_frame(self, frame: int) -> None:
         if frame not in self._wanted:
             raise HoldfastError(
-                "clip.no_such_frame", f"Frame {frame} is not among the clip's frames {self.info.frames[0]} to {self.info.frames[-1]}.",
-                "Choose a frame inside the clip.", EXIT_INPUT,
-            )  # fmt: skip
+                "clip.no_such_frame",
+                f"Frame {frame} is not among the clip's frames {self.info.frames[0]} to {self.info.frames[-1]}.",
+                "Choose a frame inside the clip.",
+                EXIT_INPUT,
+            )
 
     @property
     def _wanted(self) -> frozenset[int]:
@@ -202,13 +212,19 @@ def _open_sequence(
             )
     info = ClipInfo(
         path=files.pattern if len(files.files) > 1 else files.files[frames[0]],
-        width=size.width, height=size.height,
+        width=size.width,
+        height=size.height,
         fps=header.fps if header.fps and 1 <= header.fps <= 1000 else DEFAULT_FPS,
-        frame_start=min(files.files), frames=frames, missing=inside,
+        frame_start=min(files.files),
+        frames=frames,
+        missing=inside,
         pixel_aspect=_sane_aspect(1 / header.pixel_aspect if header.orientation >= 5 else header.pixel_aspect),
-        is_sequence=True, focal_px=prior[0] if prior else None, focal_source=prior[1] if prior else None,
-        frame_count=len(files.files), step=step,
-    )  # fmt: skip
+        is_sequence=True,
+        focal_px=prior[0] if prior else None,
+        focal_source=prior[1] if prior else None,
+        frame_count=len(files.files),
+        step=step,
+    )
     return SequenceReader(info, files.files, table)
 
 
@@ -285,9 +301,11 @@ class MovieReader(_Reader):
 
     def _ended_early(self, frame: int) -> HoldfastError:
         return HoldfastError(
-            "clip.ended_early", f"The movie stops decoding at frame {frame}, although it says it has {self.info.frame_count}.",
-            f"Convert the movie again, or solve a part of it with --end {max(frame - 1, 0)}.", EXIT_INPUT,
-        )  # fmt: skip
+            "clip.ended_early",
+            f"The movie stops decoding at frame {frame}, although it says it has {self.info.frame_count}.",
+            f"Convert the movie again, or solve a part of it with --end {max(frame - 1, 0)}.",
+            EXIT_INPUT,
+        )
 
 
 def to_bgr8(image: np.ndarray) -> np.ndarray:
@@ -305,7 +323,7 @@ def _capture(path: str) -> cv2.VideoCapture:
 def _seek(capture: cv2.VideoCapture, frame: int) -> int:
     """Put the capture before `frame`; returns where it really stands."""
     capture.set(cv2.CAP_PROP_POS_FRAMES, frame)
-    return int(round(capture.get(cv2.CAP_PROP_POS_FRAMES)))
+    return round(capture.get(cv2.CAP_PROP_POS_FRAMES))
 
 
 def _looks_like_text(path: str) -> bool:
@@ -319,10 +337,11 @@ def _open_movie(
     path: str, start: int | None, end: int | None, step: int, progress: Progress | None, exact_count: bool, min_frames: int
 ) -> MovieReader:
     not_a_video = HoldfastError(
-        "clip.not_a_video", f"{path} is not a movie or image that can be read.",
-        "Give a movie (MP4, MOV, MKV, AVI, …) or an image sequence (PNG, JPEG, TIFF, EXR); a half-copied movie must be copied again.",
+        "clip.not_a_video",
+        f"{path} is not a movie or image that can be read.",
+        "Give a movie (MP4, MOV, MKV, AVI, …) or images (PNG, JPEG, TIFF, EXR); a half-copied movie must be copied anew.",
         EXIT_INPUT,
-    )  # fmt: skip
+    )
     try:
         if os.path.getsize(path) == 0:
             raise HoldfastError("clip.empty_file", f"{path} is empty (0 bytes).", "Copy or export the movie again.", EXIT_INPUT)
@@ -364,11 +383,19 @@ def _open_movie(
     if rotation in (90, 270):
         width, height, aspect = height, width, 1 / aspect
     info = ClipInfo(
-        path=path, width=width, height=height, fps=float(fps), frame_start=0,
+        path=path,
+        width=width,
+        height=height,
+        fps=float(fps),
+        frame_start=0,
         frames=_choose(list(range(count)), start, end, step, min_frames),
-        pixel_aspect=_sane_aspect(aspect), focal_px=prior[0] if prior else None, focal_source=prior[1] if prior else None,
-        frame_count=count, step=step, rotation_deg=rotation,
-    )  # fmt: skip
+        pixel_aspect=_sane_aspect(aspect),
+        focal_px=prior[0] if prior else None,
+        focal_source=prior[1] if prior else None,
+        frame_count=count,
+        step=step,
+        rotation_deg=rotation,
+    )
     return MovieReader(info, rotation, seekable=trusted and tags.constant_rate, counted=not trusted)
 
 

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .errors import EXIT_CANCELLED
 
@@ -41,10 +41,8 @@ def end_process(reason: str) -> None:
     held = _finishing.acquire(timeout=5.0)
     try:
         for cleanup in reversed(list(_cleanups)):
-            try:
+            with suppress(Exception):  # the end must come whatever a clean-up does
                 cleanup()
-            except Exception:
-                pass
         try:
             sys.stderr.write(f"\nCancelled: {reason}.\n")
             sys.stderr.flush()

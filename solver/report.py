@@ -1,4 +1,4 @@
-"""Writing the job folder, and reading it back.
+"""Writing the job folder (and, through `load`, reading it back).
 
 Every file is written whole in a hidden folder beside its place; when all are there, the old results go, the new ones are renamed
 into place, and `solve.json` comes last: a folder with a `solve.json` is complete.
@@ -22,9 +22,13 @@ from typing import Any
 import numpy as np
 
 from . import SCHEMA_VERSION, __version__
-from .errors import EXIT_INPUT, EXIT_OUTPUT, HoldfastError
+from .errors import EXIT_OUTPUT, HoldfastError
 from .lifetime import finishing, on_end
-from .types import AlignedDepth, Camera, ClipInfo, Solution, Tracks, Verdict
+from .load import load_document, load_solution
+from .poses import focal_xy, world_from_cam
+from .types import Solution
+
+__all__ = ["load_document", "load_solution", "prepare_output", "solve_document", "stable_part", "write_solution"]
 
 RESULT_FILES = ("solve.json", "points.ply", "points.npz", "tracks.npz", "depth")
 _STAGING_PREFIX = ".holdfast-"
@@ -77,21 +81,6 @@ def _in_use(staging: Path) -> bool:
     return True
 
 
-def focal_xy(solution: Solution) -> np.ndarray:
-    """(F, 2) focal lengths in px across and down. A pixel wider than it is tall makes the focal length across the smaller one."""
-    return np.stack([solution.focal_px, solution.focal_px * solution.clip.pixel_aspect], -1)
-
-
-def world_from_cam(cam_from_world: np.ndarray) -> np.ndarray:
-    """(F, 4, 4) inverses of rigid transforms, exact in the rotation."""
-    rotation = cam_from_world[:, :3, :3].transpose(0, 2, 1)
-    result = np.zeros_like(cam_from_world)
-    result[:, :3, :3] = rotation
-    result[:, :3, 3] = -np.einsum("fij,fj->fi", rotation, cam_from_world[:, :3, 3])
-    result[:, 3, 3] = 1.0
-    return result
-
-
 def solve_document(solution: Solution, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
     """The contents of solve.json: the public contract."""
     clip, camera = solution.clip, solution.camera
@@ -100,12 +89,17 @@ def solve_document(solution: Solution, warnings: tuple[str, ...] = ()) -> dict[s
     poses = world_from_cam(np.asarray(solution.cam_from_world, np.float64))
     frames = [
         {
-            "frame": int(number), "c2w": poses[i].tolist(), "fx": float(focal[i, 0]), "fy": float(focal[i, 1]),
-            "cx": float(camera.cx), "cy": float(camera.cy),
-            "error_px": float(solution.frame_error_px[i]), "tracks": int(solution.frame_tracks[i]),
+            "frame": int(number),
+            "c2w": poses[i].tolist(),
+            "fx": float(focal[i, 0]),
+            "fy": float(focal[i, 1]),
+            "cx": float(camera.cx),
+            "cy": float(camera.cy),
+            "error_px": float(solution.frame_error_px[i]),
+            "tracks": int(solution.frame_tracks[i]),
         }
         for i, number in enumerate(solution.frame_numbers)
-    ]  # fmt: skip
+    ]
     said = list(dict.fromkeys([*solution.warnings, *warnings]))
     files = {"points_ply": "points.ply", "points": "points.npz", "tracks": "tracks.npz", "log": "solver.log"}
     if solution.depth_maps:
@@ -114,17 +108,31 @@ def solve_document(solution: Solution, warnings: tuple[str, ...] = ()) -> dict[s
         "schema": SCHEMA_VERSION,
         "holdfast": __version__,
         "clip": {
-            "path": _absolute(clip.path), "width": clip.width, "height": clip.height, "fps": clip.fps,
-            "frame_start": clip.frame_start, "frame_count": clip.frame_count or len(clip.frames),
-            "frames": [int(clip.frames[0]), int(clip.frames[-1])], "step": clip.step, "missing": list(clip.missing),
-            "pixel_aspect": clip.pixel_aspect, "is_sequence": clip.is_sequence, "rotation_deg": clip.rotation_deg,
-            "focal_px": clip.focal_px, "focal_source": clip.focal_source,
+            "path": _absolute(clip.path),
+            "width": clip.width,
+            "height": clip.height,
+            "fps": clip.fps,
+            "frame_start": clip.frame_start,
+            "frame_count": clip.frame_count or len(clip.frames),
+            "frames": [int(clip.frames[0]), int(clip.frames[-1])],
+            "step": clip.step,
+            "missing": list(clip.missing),
+            "pixel_aspect": clip.pixel_aspect,
+            "is_sequence": clip.is_sequence,
+            "rotation_deg": clip.rotation_deg,
+            "focal_px": clip.focal_px,
+            "focal_source": clip.focal_source,
         },
         "width": camera.width,
         "height": camera.height,
         "camera": {
-            "model": camera.distortion_model, "k1": camera.k1, "k2": camera.k2, "cx": camera.cx, "cy": camera.cy,
-            "focal": "varying" if varying else "constant", "row_time": camera.row_time,
+            "model": camera.distortion_model,
+            "k1": camera.k1,
+            "k2": camera.k2,
+            "cx": camera.cx,
+            "cy": camera.cy,
+            "focal": "varying" if varying else "constant",
+            "row_time": camera.row_time,
         },
         "frames": frames,
         "motion": solution.verdict.motion,
@@ -136,7 +144,7 @@ def solve_document(solution: Solution, warnings: tuple[str, ...] = ()) -> dict[s
         "depth": solution.depth_source,
         "keyframes": [int(k) for k in solution.keyframes],
         "files": files,
-    }  # fmt: skip
+    }
 
 
 def _absolute(path: str) -> str:
@@ -190,12 +198,19 @@ def _put_in_place(staging: Path, folder: Path) -> None:
     """Replace the old results; solve.json goes first and comes last."""
     old = staging / "old"
     old.mkdir()
-    for name in RESULT_FILES:
-        if (folder / name).exists():
-            os.replace(folder / name, old / name)
-    for name in reversed(RESULT_FILES):
-        if (staging / name).exists():
-            os.replace(staging / name, folder / name)
+    moves = [(folder / name, old / name) for name in RESULT_FILES] + [
+        (staging / name, folder / name) for name in RESULT_FILES[::-1]
+    ]
+    made: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves:
+            if source.exists():
+                os.replace(source, target)
+                made.append((source, target))
+    except OSError:  # e.g. a file that another program holds open on Windows: back to where everything was
+        for source, target in reversed(made):
+            os.replace(target, source)
+        raise
 
 
 def _compact(depth: np.ndarray) -> np.ndarray:
@@ -212,19 +227,21 @@ def _write_points(solution: Solution, folder: Path) -> None:
     write_npz(
         folder / "points.npz",
         {
-            "xyz": xyz, "rgb": rgb, "error_px": error,
+            "xyz": xyz,
+            "rgb": rgb,
+            "error_px": error,
             "length": np.asarray(solution.point_length, np.int32),
             "depth_sigma": np.asarray(solution.point_depth_sigma, np.float32),
             "track": np.asarray(solution.point_track, np.int32),
         },
-    )  # fmt: skip
+    )
     (folder / "points.ply").write_bytes(ply_bytes(xyz, rgb, error))
 
 
 def ply_bytes(xyz: np.ndarray, rgb: np.ndarray, error_px: np.ndarray) -> bytes:
     """A binary little-endian PLY of points: x y z red green blue error."""
-    kind = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3), ("error", "<f4")])
-    rows = np.zeros(len(xyz), kind)
+    layout = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3), ("error", "<f4")])
+    rows = np.zeros(len(xyz), layout)
     rows["xyz"], rows["rgb"], rows["error"] = xyz, rgb, error_px
     names = "".join(
         f"property {t} {n}\n" for t, n in [("float", c) for c in "xyz"] + [("uchar", c) for c in ("red", "green", "blue")]
@@ -249,7 +266,7 @@ def _write_tracks(solution: Solution, folder: Path) -> None:
             "held_out": np.asarray(solution.track_held_out, bool),
             "point": point,
         },
-    )  # fmt: skip
+    )
 
 
 def write_npz(path: Path, arrays: dict[str, Any]) -> None:
@@ -278,88 +295,3 @@ def json_ready(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, bool)):
         return value
     return str(value)
-
-
-def load_document(folder: str | os.PathLike) -> dict[str, Any]:
-    """solve.json of a job folder (or given itself). Raises HoldfastError (result.*)."""
-    path = Path(folder).expanduser()
-    path = path if path.suffix == ".json" else path / "solve.json"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise HoldfastError(
-            "result.missing",
-            f"There is no finished solve in {path.parent}.",
-            "Give the folder that `solve --out` wrote.",
-            EXIT_INPUT,
-        ) from None
-    except ValueError:
-        document = None
-    if not isinstance(document, dict) or "frames" not in document:
-        raise HoldfastError("result.damaged", f"{path} is not a solve.json.", "Solve the clip again.", EXIT_INPUT)
-    if document.get("schema") != SCHEMA_VERSION:
-        raise HoldfastError(
-            "result.schema", f"{path} has schema {document.get('schema')}; this version reads {SCHEMA_VERSION}.",
-            "Solve the clip again, or use the version that wrote it.", EXIT_INPUT,
-        )  # fmt: skip
-    return document
-
-
-def load_solution(folder: str | os.PathLike) -> Solution:
-    """The `Solution` that a job folder holds. Raises HoldfastError (result.*) when something is missing or damaged."""
-    document = load_document(folder)
-    path = Path(folder).expanduser()
-    path = path.parent if path.suffix == ".json" else path
-    try:
-        return _solution(document, path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise HoldfastError(
-            "result.damaged", f"The results in {path} are not complete ({error}).", "Solve the clip again.", EXIT_INPUT
-        ) from error
-
-
-def _solution(document: dict[str, Any], path: Path) -> Solution:
-    with np.load(path / "points.npz") as file:
-        points = dict(file)
-    with np.load(path / "tracks.npz") as file:
-        tracks = dict(file)
-    depth_maps = []
-    for file_path in sorted((path / "depth").glob("*.npz")) if "depth" in document["files"] else ():
-        with np.load(file_path) as file:
-            depth_maps.append(
-                AlignedDepth(
-                    int(file_path.stem), file["depth"].astype(np.float32), file["confidence"] if "confidence" in file else None,
-                    float(file["scale"]), float(file["shift"]), float(file["spread"]),
-                )
-            )  # fmt: skip
-    clip, lens, frames = document["clip"], document["camera"], document["frames"]
-    verdict = dict(document["verdict"])
-    low, high = verdict["focal_range_px"]
-    verdict["focal_range_px"] = (math.nan if low is None else low, math.inf if high is None else high)
-    verdict["error_px"] = math.nan if verdict["error_px"] is None else verdict["error_px"]
-    verdict["statements"], verdict["chosen"] = tuple(verdict["statements"]), tuple(verdict["chosen"])
-    numbers = np.array([f["frame"] for f in frames], int)
-    return Solution(
-        clip=ClipInfo(
-            clip["path"], clip["width"], clip["height"], clip["fps"], clip["frame_start"], tuple(numbers.tolist()),
-            tuple(clip["missing"]), clip["pixel_aspect"], clip["is_sequence"], clip.get("focal_px"), clip.get("focal_source"),
-            clip["frame_count"], clip.get("step", 1), clip.get("rotation_deg", 0),
-        ),
-        camera=Camera(
-            document["width"], document["height"], lens["cx"], lens["cy"], lens["k1"], lens["k2"], lens["row_time"]
-        ),
-        frame_numbers=numbers,
-        cam_from_world=world_from_cam(np.array([f["c2w"] for f in frames], float)),
-        focal_px=np.array([f["fx"] for f in frames], float),
-        frame_error_px=np.array([f["error_px"] for f in frames], float),
-        frame_tracks=np.array([f["tracks"] for f in frames], int),
-        points=points["xyz"].astype(float), point_track=points["track"], point_colour=points["rgb"],
-        point_error_px=points["error_px"], point_length=points["length"], point_depth_sigma=points["depth_sigma"],
-        tracks=Tracks(
-            tracks["frame_numbers"], tracks["track"], tracks["frame_index"], tracks["xy"], tracks["sigma_px"], len(tracks["label"])
-        ),
-        track_label=tracks["label"], track_held_out=tracks["held_out"],
-        keyframes=tuple(document["keyframes"]), depth_maps=tuple(depth_maps), verdict=Verdict(**verdict),
-        metric=document["metric"], quality=document["quality"], warnings=tuple(document["warnings"]),
-        timings=document["timings"], depth_source=document["depth"],
-    )  # fmt: skip

@@ -24,10 +24,15 @@ from .image_headers import ImageHeader, read_image_header
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".exr", ".bmp", ".webp")
 _NUMBERED = re.compile(r"^(.*?)(\d+)(\D*)$")
 _ORIENTATION = {  # EXIF orientation -> (rotation, mirrored before it)
-    1: (None, False), 2: (None, True), 3: (cv2.ROTATE_180, False), 4: (cv2.ROTATE_180, True),
-    5: (cv2.ROTATE_90_COUNTERCLOCKWISE, True), 6: (cv2.ROTATE_90_CLOCKWISE, False),
-    7: (cv2.ROTATE_90_CLOCKWISE, True), 8: (cv2.ROTATE_90_COUNTERCLOCKWISE, False),
-}  # fmt: skip
+    1: (None, False),
+    2: (None, True),
+    3: (cv2.ROTATE_180, False),
+    4: (cv2.ROTATE_180, True),
+    5: (cv2.ROTATE_90_COUNTERCLOCKWISE, True),
+    6: (cv2.ROTATE_90_CLOCKWISE, False),
+    7: (cv2.ROTATE_90_CLOCKWISE, True),
+    8: (cv2.ROTATE_90_COUNTERCLOCKWISE, False),
+}
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,11 @@ def find_sequence(path: str) -> SequenceFiles | None:
         groups = _group(Path(path))
         if not groups:
             raise HoldfastError(
-                "clip.no_images", f"The folder {path} holds no numbered images.",
-                "Give a folder of PNG, JPEG, TIFF or EXR files whose names end in a frame number, or a movie file.", EXIT_INPUT,
-            )  # fmt: skip
+                "clip.no_images",
+                f"The folder {path} holds no numbered images.",
+                "Give a folder of PNG, JPEG, TIFF or EXR files whose names end in a frame number, or a movie file.",
+                EXIT_INPUT,
+            )
         keys = sorted(groups, key=lambda key: (-len(groups[key]), key))
         return _sequence(Path(path), keys[0], groups[keys[0]], tuple(_pattern(Path(path), key) for key in keys[1:]))
     folder, name = os.path.split(path)
@@ -132,9 +139,11 @@ def check_sizes(files: dict[int, str]) -> ImageSize:
             header = read_image_header(path)
         except OSError as error:
             raise HoldfastError(
-                "clip.unreadable_image", f"Frame {number} cannot be read: {path} ({error.strerror}).",
-                "Check that the file exists and that you may read it.", EXIT_INPUT,
-            ) from error  # fmt: skip
+                "clip.unreadable_image",
+                f"Frame {number} cannot be read: {path} ({error.strerror}).",
+                "Check that the file exists and that you may read it.",
+                EXIT_INPUT,
+            ) from error
         if header.width is None or header.height is None:
             image = decode_image(path, None, None, number)
             size = ImageSize(image.shape[1], image.shape[0], header)
@@ -150,8 +159,9 @@ def check_sizes(files: dict[int, str]) -> ImageSize:
             raise HoldfastError(
                 "clip.sizes_differ",
                 f"Frame {number} is {size.width}x{size.height}, the frames before it are {first.width}x{first.height}: {path}",
-                "Give a sequence whose images all have one size, or choose a part of it with --start and --end.", EXIT_INPUT,
-            )  # fmt: skip
+                "Give a sequence whose images all have one size, or choose a part of it with --start and --end.",
+                EXIT_INPUT,
+            )
     assert first is not None
     return first
 
@@ -168,9 +178,11 @@ def load_image(path: str, number: int) -> np.ndarray:
         image = None
     if image is None:
         raise HoldfastError(
-            "clip.unreadable_image", f"Frame {number} cannot be decoded: {path}",
-            "Render or copy this frame again, or leave it out by removing the file or with --start and --end.", EXIT_INPUT,
-        )  # fmt: skip
+            "clip.unreadable_image",
+            f"Frame {number} cannot be decoded: {path}",
+            "Render or copy this frame again, or leave it out by removing the file or with --start and --end.",
+            EXIT_INPUT,
+        )
     return image
 
 
@@ -259,7 +271,9 @@ def decode_image(path: str, size: tuple[int, int] | None, table: np.ndarray | No
     image = place(to_display(load_image(path, number), table), read_image_header(path))
     if size and (image.shape[1], image.shape[0]) != size:
         raise HoldfastError(
-            "clip.sizes_differ", f"Frame {number} is {image.shape[1]}x{image.shape[0]}, not {size[0]}x{size[1]}: {path}",
-            "Give a sequence whose images all have one size.", EXIT_INPUT,
-        )  # fmt: skip
+            "clip.sizes_differ",
+            f"Frame {number} is {image.shape[1]}x{image.shape[0]}, not {size[0]}x{size[1]}: {path}",
+            "Give a sequence whose images all have one size.",
+            EXIT_INPUT,
+        )
     return image
