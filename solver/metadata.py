@@ -66,32 +66,27 @@ def _number(value: str | float) -> float | None:
 
 
 @lru_cache(maxsize=1)
-def _sensors() -> tuple[tuple[str, float], ...]:
+def _sensors() -> tuple[tuple[re.Pattern[str], float], ...]:
+    """Patterns of the table's models, the most specific first: between words anything but a letter or digit may stand or lack."""
     with open(_SENSORS_FILE, encoding="utf-8", newline="") as stream:
-        rows = csv.DictReader(line for line in stream if not line.startswith("#"))
-        table = [(_plain(row["model"]), float(row["sensor_mm"])) for row in rows]
-    return tuple(sorted(table, key=lambda row: -len(row[0])))
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9.]", "", text.lower())
+        rows = list(csv.DictReader(line for line in stream if not line.startswith("#")))
+    rows.sort(key=lambda row: -len(row["model"]))
+    table = []
+    for row in rows:
+        words = re.split(r"[\s\-]+", row["model"].rstrip("*"))
+        end = "" if row["model"].endswith("*") else r"(?![a-z0-9])"
+        table.append((re.compile(r"[\s\-_]*".join(map(re.escape, words)) + end), float(row["sensor_mm"])))
+    return tuple(table)
 
 
 def sensor_width_mm(make: str, model: str) -> float | None:
     """Width of a camera's sensor from the table; None for cameras it does not list."""
+    model, make = model.lower().strip(), make.lower().strip()
     if not model:
         return None
-    known = _plain(model)
-    brand = _plain(make)
-    candidates = (known, brand + known) if brand and not known.startswith(brand.split(".")[0]) else (known,)
-    # "NIKON CORPORATION" + "NIKON Z 6": the brand's first word is in the model already
-    for name, width in _sensors():
-        for candidate in candidates:
-            # A digit that goes on ("eos r" in "eos r50", "hero" excepted) is another model
-            if candidate.startswith(name) and not re.match(r"\d", candidate[len(name) :] if name[-1].isdigit() else ""):
-                if len(candidate) > len(name) and name[-1].isalpha() and candidate[len(name)].isdigit() and name != "goprohero":
-                    continue
-                return width
+    for pattern, width in _sensors():
+        if pattern.match(model) or pattern.match(f"{make} {model}"):
+            return width
     return None
 
 
