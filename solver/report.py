@@ -104,7 +104,7 @@ def solve_document(solution: Solution, warnings: tuple[str, ...] = ()) -> dict[s
     files = {"points_ply": "points.ply", "points": "points.npz", "tracks": "tracks.npz", "log": "solver.log"}
     if solution.depth_maps:
         files["depth"] = "depth"
-    return {
+    document = {
         "schema": SCHEMA_VERSION,
         "holdfast": __version__,
         "clip": {
@@ -145,6 +145,7 @@ def solve_document(solution: Solution, warnings: tuple[str, ...] = ()) -> dict[s
         "keyframes": [int(k) for k in solution.keyframes],
         "files": files,
     }
+    return json_ready(document)
 
 
 def _absolute(path: str) -> str:
@@ -174,7 +175,7 @@ def write_solution(solution: Solution, folder: str | os.PathLike, warnings: tupl
             if depth.confidence is not None:
                 arrays["confidence"] = depth.confidence.astype(np.float16)
             write_npz(staging / "depth" / f"{depth.frame:06d}.npz", arrays)
-        text = json.dumps(json_ready(solve_document(solution, warnings)), indent=1, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(solve_document(solution, warnings), indent=1, allow_nan=False, ensure_ascii=False)
         (staging / "solve.json").write_text(text + "\n", encoding="utf-8")
         for file in staging.rglob("*"):
             if file.is_file():
