@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# Confidence is the chance that the error stays below this, in units of the picture's mean absolute deviation of disparity.
-CONFIDENCE_TOLERANCE = 0.2
+from .network_constants import CONFIDENCE_TOLERANCE
 
 
 def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, groups: int = 1, active: bool = True) -> nn.Sequential:

@@ -25,8 +25,8 @@ from torch.nn import functional as F
 
 from .augment import crop, degrade
 from .network import HoldfastNet
+from .network_constants import MEAN, STD
 
-MEAN, STD = 0.5, 0.25
 # Picture sizes by the shard's own aspect: first small ones, which cost half, then those the network will be used at.
 SMALL = {True: (224, 128), False: (192, 160)}
 FULL = {True: (320, 192), False: (288, 224)}
@@ -154,7 +154,7 @@ def main() -> None:
         reported = saved = time.time()
         reported_step = step
         while step < args.steps:
-            # Every step has its own seed: a resumed run draws the same pictures.
+            # Every step has its own seed: a resumed run draws the same pictures (from the same shards).
             rng = np.random.default_rng([args.seed, step])
             pictures, target = shards.batch(rng, args.batch, small=step < args.small_until * args.steps)
             pictures, target = pictures.to(args.device, memory_format=torch.channels_last), target.to(args.device)
