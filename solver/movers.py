@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from scipy.spatial import cKDTree
 
 from .bundle_model import Observations, Unknowns, project
 from .resection import refine_points
@@ -103,3 +104,45 @@ def relabel(obs: Observations, x: Unknowns, *, translation: bool, scale: float, 
     label[share > 0.3] = LABEL_UNRELIABLE
     label[far > 0.3] = LABEL_MOVER
     return label, x
+
+
+def explained(view, state, frames: np.ndarray, tracks: np.ndarray, translation: bool, scale: float, cut: float = 3.0) -> float:
+    """Share of the picture, over all frames, whose tracks a point at rest explains to within `cut` deviations.
+
+    Every track is weighted by the room it has, so that a crowd of tracks on one actor does not outvote the set.
+    """
+    problem = view.problem(frames, tracks & state.world.known, min_views=3, depth=False)
+    if not len(problem.tracks):
+        return 0.0
+    x = refine_points(problem.obs, state.world.gather(problem, view.depth_is_log), translation=translation, width=3.0, iterations=6)
+    proj = project(problem.obs, x)
+    limit = np.maximum(cut * max(scale, 0.5) * problem.obs.sigma_px, 0.25)
+    good = ((proj.residual**2).sum(1) < limit**2) & ~proj.behind
+    weight = np.zeros(len(good))
+    for c in range(problem.obs.cam_count):
+        rows = np.nonzero(problem.obs.cam == c)[0]
+        weight[rows] = coverage_weight(problem.obs.xy[rows], view.width, view.height)
+    views = np.bincount(problem.obs.point, minlength=problem.obs.point_count)
+    weight *= np.minimum(views[problem.obs.point] / 6.0, 1.0)  # a handful of views fits any point
+    return float((good * weight).sum() / max(weight.sum(), 1e-9))
+
+
+def smooth_movers(view, label: np.ndarray, frames: np.ndarray, tracks: np.ndarray, neighbours: int = 8) -> np.ndarray:
+    """(N,) bool: movers, with the label of a track's surroundings taken into account.
+
+    Movers are bodies: a track that seems at rest amid movers belongs to them, a lone mover amid tracks at rest does not count.
+    """
+    mover = label == LABEL_MOVER
+    total = np.zeros(len(label))
+    count = np.zeros(len(label))
+    for f in frames:
+        rows = view.rows_of(int(f))
+        rows = rows[tracks[view.tracks.track[rows]]]
+        if len(rows) <= neighbours:
+            continue
+        ids = view.tracks.track[rows]
+        _, near = cKDTree(view.xy[rows]).query(view.xy[rows], k=neighbours + 1)
+        total[ids] += mover[ids[near[:, 1:]]].mean(1)
+        count[ids] += 1
+    share = total / np.maximum(count, 1)
+    return tracks & ((share > 0.6) | (mover & (share > 0.25)))

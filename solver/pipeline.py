@@ -11,11 +11,13 @@ import numpy as np
 
 from .errors import EXIT_UNSOLVED, HoldfastError
 from .finish import assemble
+from .initialise import Started, lift, start
 from .hypotheses import best_starts, candidates, choose_tracks, is_still, start_frames
+from .movers import explained, smooth_movers
 from .reconstruct import Model, State, adjust_state, all_frames, extend, from_start, trim
 from .selfcheck import Contender, HeldOut, decide, flatten, hold_out
 from .tracking import TrackedClip, Tracker, TrackingOptions, track_clip
-from .types import LABEL_STATIC, Camera, ClipReader, DepthMap, DepthSource, MaskReader, Progress, Settings, Solution
+from .types import LABEL_MOVER, LABEL_STATIC, ClipReader, DepthMap, DepthSource, MaskReader, Progress, Settings, Solution
 from .view import ShotView, World
 
 
@@ -34,6 +36,15 @@ class Effort:
     def of(quality: str) -> Effort:
         """Draft, standard, best."""
         return {"draft": Effort(9, 200, 18, 6, 4, 6), "standard": Effort(12, 320, 28, 10, 8, 10), "best": Effort(16, 500, 48, 20, 20, 20)}[quality]
+
+
+@dataclass
+class Settled:
+    """A start that was trimmed until nothing changed."""
+
+    started: Started
+    model: Model
+    state: State
 
 
 class Stopwatch:
@@ -141,16 +152,11 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
     frames = start_frames(view, effort.start_frames, use_depth)
     chosen = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
     starts = best_starts(view, frames, chosen, candidates(view, settings, use_depth), settings.seed, progress=lambda d, n: progress("start", d, n + 2))
-    # the two best go on until they have settled; a start cut short says little about where it would end
-    settled = []
-    for s in starts[:2]:
-        state = from_start(view, s)
-        model = base_model(view, settings, s, use_depth)
-        trim(view, state, frames, chosen, model)
-        settled.append((start_cost(view, state, frames, chosen), model, state))
-        progress("start", len(starts) + len(settled), len(starts) + 2)
-    settled.sort(key=lambda entry: entry[0])
-    _, model, state = settled[0]
+    # the best go on until they have settled; a start cut short says little about where it would end
+    settled = [settle(view, settings, s, frames, chosen, use_depth) for s in contrasting(starts)]
+    progress("start", len(starts) + 1, len(starts) + 2)
+    model, state = without_movers(view, settings, settled, frames, chosen, use_depth)
+    progress("start", len(starts) + 2, len(starts) + 2)
     watch.lap("start")
     rng = np.random.default_rng(settings.seed)
     solve_frames = np.union1d(start_frames(view, effort.solve_frames, use_depth), frames)
@@ -173,11 +179,62 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
     return winner, contenders, tracks, held
 
 
-def start_cost(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> float:
-    """The cost by which settled starts are compared."""
-    from .initialise import cost_of
+def contrasting(starts: list[Started]) -> list[Started]:
+    """The best start, and the best of another kind or focal length when it comes close."""
+    best = starts[0]
+    for other in starts[1:]:
+        kind = (other.options.translation, other.options.focal_varies) != (best.options.translation, best.options.focal_varies)
+        if other.cost < 1.25 * best.cost + 0.5 and (kind or other.options.focal_px != best.options.focal_px):
+            return [best, other]
+    return [best]
 
-    return cost_of(view, state.world, frames, tracks)
+
+def settle(view: ShotView, settings: Settings, started: Started, frames: np.ndarray, chosen: np.ndarray, use_depth: bool,
+           keep_out: np.ndarray | None = None) -> Settled:
+    """Go on from a start until it has settled."""
+    state = from_start(view, started)
+    if keep_out is not None:
+        state.label[keep_out] = LABEL_MOVER
+        for f in frames:
+            rows = view.rows_of(int(f))
+            lift(view, state.world, int(f), rows[chosen[view.tracks.track[rows]]], use_depth)
+    model = base_model(view, settings, started, use_depth)
+    trim(view, state, frames, chosen, model)
+    return Settled(started, model, state)
+
+
+def without_movers(view: ShotView, settings: Settings, settled: list[Settled], frames: np.ndarray, chosen: np.ndarray,
+                   use_depth: bool, rounds: int = 6) -> tuple[Model, State]:
+    """The best reconstruction once movers are kept out from the very start.
+
+    Movers pull a first path, and the set then fits it only in part (one wall, say, for which a false path can be found).
+    Starting again without them frees the set; a few rounds, as long as more of the picture comes to rest.
+    """
+    best = best_of(view, settled, frames, chosen)
+    since = 0
+    latest = best
+    for _ in range(rounds):
+        movers = smooth_movers(view, latest.state.label, frames, chosen)
+        if movers.sum() < 0.06 * chosen.sum() or movers.sum() > 0.8 * chosen.sum():
+            break
+        options = replace(latest.started.options, distortion=False)
+        latest = settle(view, settings, start(view, frames, chosen & ~movers, options, settings.seed), frames, chosen, use_depth, keep_out=movers)
+        leader = best_of(view, [best, latest], frames, chosen)
+        since = 0 if leader is latest else since + 1
+        best = leader
+        if since >= 2:
+            break
+    return best.model, best.state
+
+
+def best_of(view: ShotView, settled: list[Settled], frames: np.ndarray, chosen: np.ndarray) -> Settled:
+    """The reconstruction that explains most of the picture to within the noise; a zooming lens must be clearly better."""
+    noise = min(s.state.scale for s in settled)
+
+    def score(s: Settled) -> float:
+        return explained(view, s.state, frames, chosen, s.model.translation, noise) * (0.87 if s.model.focal_varies else 1.0) * (1.0 if s.model.translation else 1.02)
+
+    return max(settled, key=score)
 
 
 def base_model(view: ShotView, settings: Settings, started, use_depth: bool) -> Model:
@@ -213,7 +270,6 @@ def rivals(settings: Settings, base: Model) -> list[Model]:
 
 def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarray, watch: Stopwatch):
     """A lock-off: one camera for all frames, movers left out, points on their rays at the network's depth."""
-    from .initialise import lift
     from .reconstruct import classify
 
     focal = settings.focal_px or 1.3 * view.width
@@ -235,6 +291,3 @@ def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarr
     watch.lap("adjust")
     winner = Contender(model, state, heldout, True, "nothing but movers changes between the frames")
     return winner, [winner], tracks, held
-
-
-__all__ = ["solve", "Camera", "adjust_state"]
