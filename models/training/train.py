@@ -6,8 +6,8 @@ RUN/checkpoint.pt is written every few minutes and picked up again by the same c
 report. Learning rate and picture size follow the step count, so a resumed run ends like an uninterrupted one. Shards that
 appear in DIR while it runs are used from the next epoch on.
 
-The loss follows MiDaS (Ranftl et al. 2020): disparity is compared after taking off each picture's median and mean absolute
-deviation, with a term on its gradients at four scales; a second output learns the size of the remaining error (Laplace
+The loss follows MiDaS (Ranftl et al. 2020): disparity, standardised by each picture's median and mean absolute deviation, is
+compared under the best scale and shift, with a term on its gradients at four scales; a second output learns the size of the remaining error (Laplace
 likelihood, Kendall & Gal 2017) without holding back the first.
 """
 
@@ -69,26 +69,39 @@ def standardise(disparity: torch.Tensor) -> torch.Tensor:
     return (centred / centred.abs().mean(dim=1, keepdim=True).clamp_min(1e-6)).reshape(disparity.shape)
 
 
+def fitted(output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """The output (B, h, w) under the scale and shift that fit the truth best; the fit itself carries no gradient.
+
+    The scale is held within a factor of three: dividing by the spread of an output that is still flat would drown everything else.
+    """
+    with torch.no_grad():
+        p, t = output.flatten(1), truth.flatten(1)
+        p_mean, t_mean = p.mean(1, keepdim=True), t.mean(1, keepdim=True)
+        scale = ((p - p_mean) * (t - t_mean)).mean(1, keepdim=True) / ((p - p_mean) ** 2).mean(1, keepdim=True).clamp_min(1e-6)
+        scale = scale.clamp(1 / 3, 3.0)
+        shift = t_mean - scale * p_mean
+    return output * scale[:, :, None] + shift[:, :, None]
+
+
 def losses(output: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-    """output (B, 2, h, w), target (B, h, w) -> data, gradient and likelihood terms."""
+    """output (B, 2, h, w), target (B, h, w) -> data, direct, gradient and likelihood terms."""
     truth = standardise(target)
     # A thing right before the lens would otherwise be the whole loss.
     truth = torch.where(truth > 4, 4 + torch.log1p((truth - 4).clamp_min(0)), truth)
-    error = standardise(output[:, 0]) - truth
-    data = error.abs().mean()
-    # The direct term pins the output's own scale and shift, so that the standardised one stays well conditioned.
+    error = fitted(output[:, 0], truth) - truth
+    # The direct term teaches the output's own scale and shift, so that the fit stays near one.
     direct = (output[:, 0] - truth).abs().mean()
-    gradient = torch.zeros(())
+    gradient = torch.zeros((), device=output.device)
     level = error
     for _ in range(4):
         gradient = gradient + (level[:, :, 1:] - level[:, :, :-1]).abs().mean() + (level[:, 1:] - level[:, :-1]).abs().mean()
         level = F.avg_pool2d(level[:, None], 2)[:, 0]
     log_scale = output[:, 1].clamp(-5, 3)
     likelihood = (error.detach().abs() * torch.exp(-log_scale) + log_scale).mean()
-    return {"data": data, "direct": direct, "gradient": gradient, "likelihood": likelihood}
+    return {"data": error.abs().mean(), "direct": direct, "gradient": gradient, "likelihood": likelihood}
 
 
-WEIGHTS = {"data": 1.0, "direct": 0.3, "gradient": 0.4, "likelihood": 0.1}
+WEIGHTS = {"data": 1.0, "direct": 0.5, "gradient": 0.4, "likelihood": 0.1}
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
