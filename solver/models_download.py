@@ -25,7 +25,7 @@ Confirm = Callable[[str, str], bool]  # (file name, sha256) -> whether the user 
 Report = Callable[[str, int, int], None]  # (file name, bytes here, bytes in all or 0)
 
 
-class _TryAgain(Exception):  # noqa: N818  a condition, not a failure
+class _TryAgain(Exception):
     """The connection broke off; what came so far is kept."""
 
 
@@ -63,7 +63,7 @@ def _request(url: str, start: int, validator: str | None, timeout_s: float):
         headers["Range"] = f"bytes={start}-"
         if validator:
             headers["If-Range"] = validator
-    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)  # noqa: S310  scheme checked below
+    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
 
 
 def _total_of(response, start: int) -> int:

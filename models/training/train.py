@@ -27,9 +27,15 @@ from .augment import crop, degrade
 from .network import HoldfastNet
 from .network_constants import MEAN, STD
 
-# Picture sizes by the shard's own aspect: first small ones, which cost half, then those the network will be used at.
-SMALL = {True: (224, 128), False: (192, 160)}
-FULL = {True: (320, 192), False: (288, 224)}
+# Picture sizes (w, h) for wide and for squarer shards, and the fraction of the steps up to which each is used: what a scene looks
+# like as a whole is learnt cheaply on small pictures, the last steps are at the size the network will be used at.
+STAGES = ((0.55, {True: (160, 96), False: (128, 96)}), (0.88, {True: (224, 128), False: (192, 160)}), (1.0, {True: (320, 192), False: (288, 224)}))
+FULL = STAGES[-1][1]
+
+
+def sizes_at(progress: float) -> dict[bool, tuple[int, int]]:
+    """Picture sizes at a fraction of the training."""
+    return next(sizes for end, sizes in STAGES if progress < end or end == 1.0)
 
 
 class Shards:
@@ -48,11 +54,10 @@ class Shards:
                 self.opened[name] = (np.load(self.folder / f"{name}.rgb.npy", mmap_mode="r"), np.load(path, mmap_mode="r"))
         self.names = sorted(self.opened)
 
-    def batch(self, rng: np.random.Generator, count: int, small: bool, smallest: float = 0.65) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(self, rng: np.random.Generator, count: int, sizes: dict, smallest: float = 0.65) -> tuple[torch.Tensor, torch.Tensor]:
         """((B, 3, h, w) normalised pictures, (B, h/2, w/2) disparities)."""
         rgb, disparity = self.opened[self.names[rng.integers(len(self.names))]]
-        wide = rgb.shape[2] > 300
-        size = (SMALL if small else FULL)[wide]
+        size = sizes[rgb.shape[2] > 300]
         images, targets = [], []
         for index in rng.integers(0, len(rgb), count):
             image, target = crop(rng, rgb[index], disparity[index], size, smallest)
@@ -120,7 +125,7 @@ def validate(network: HoldfastNet, shards: Shards, batches: int = 8) -> float:
     rng = np.random.default_rng(7)
     total = 0.0
     for _ in range(batches):
-        pictures, target = shards.batch(rng, 12, small=False, smallest=0.95)
+        pictures, target = shards.batch(rng, 12, FULL, smallest=0.95)
         truth = compressed(standardise(target))
         total += float((fitted(network(pictures)[:, 0].float(), truth) - truth).abs().mean()) / batches
     return total
@@ -133,7 +138,6 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, help="shards kept back")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=10000)
-    parser.add_argument("--small-until", type=float, default=0.65, help="fraction of the steps on small pictures")
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate")
     parser.add_argument("--threads", type=int, default=1)
@@ -172,7 +176,7 @@ def main() -> None:
         while step < args.steps:
             # Every step has its own seed: a resumed run draws the same pictures (from the same shards).
             rng = np.random.default_rng([args.seed, step])
-            pictures, target = shards.batch(rng, args.batch, small=step < args.small_until * args.steps)
+            pictures, target = shards.batch(rng, args.batch, sizes_at(step / args.steps))
             pictures, target = pictures.to(args.device, memory_format=torch.channels_last), target.to(args.device)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, args.steps, args.peak)
