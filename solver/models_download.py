@@ -125,7 +125,7 @@ def _fetch_once(file: NetworkFile, url: str, partial: Path, timeout_s: float, re
                     raise HoldfastError("download.cancelled", f"The download of {file.name} was cancelled.",
                                         "Run it again to go on where it stopped.", EXIT_CANCELLED)
                 try:
-                    block = response.read(BLOCK)
+                    block = response.read1(BLOCK)  # what has arrived is kept even if the rest never comes
                 except (OSError, http.client.HTTPException) as error:
                     reason = "it stalled" if isinstance(error, TimeoutError | socket.timeout) else str(error) or type(error).__name__
                     raise _TryAgain(reason) from None
