@@ -31,7 +31,8 @@ ROWS_PER_BAND = 16  # of a rolling shutter: rows that share one rendering, bent 
 
 @dataclass(frozen=True)
 class Lens:
-    """What the camera does to the picture. shutter: share of the frame's time that is exposed; row_time in frames."""
+    """What the camera does to the picture. shutter: share of the frame's time that is exposed; row_time in frames;
+    shutter_samples: most moments averaged over it."""
 
     k1: float = 0.0
     k2: float = 0.0
@@ -120,7 +121,7 @@ class Camera:
 
     def exposed(self, place: Place, path: CameraPath, t: float) -> np.ndarray:
         """(H, W, 3) float32, linear light, of the frame at t: the shutter's time and the pixels averaged, lens blur applied."""
-        n, s = self.lens.shutter_samples, SUPERSAMPLING
+        n, s = self._samples(path, t), SUPERSAMPLING
         total = np.zeros((self.height, self.width, 3), np.float32)
         for k in range(n):
             when = t + (self.lens.shutter * ((k + 0.5) / n - 0.5) if n > 1 else 0.0)
@@ -129,6 +130,14 @@ class Camera:
                 linear = cv2.GaussianBlur(linear, (0, 0), self.lens.blur_px * s)
             total += cv2.resize(linear, (self.width, self.height), interpolation=cv2.INTER_AREA) / n
         return total
+
+    def _samples(self, path: CameraPath, t: float) -> int:
+        """How many moments the exposure needs: one every 3 px of blur, at most the lens's number."""
+        if self.lens.shutter_samples <= 1:
+            return 1
+        (first, focal), (last, _) = (path(t + side * self.lens.shutter / 2) for side in (-1, 1))
+        turn = np.linalg.norm(first[:3, :3] - last[:3, :3]) / np.sqrt(2)  # radians, for small turns
+        return int(np.clip(np.ceil(turn * focal * self.width / 3), 1, self.lens.shutter_samples))
 
     def developed(self, linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """uint8 RGB: gamma and film grain, strongest in the mid-tones."""

@@ -55,7 +55,7 @@ def _handheld(n, rng, seed):
 
 
 def _near_nodal_pan(n, rng, seed):
-    return scenes.street(seed), panning([-1.0, 0, 1.7], (-14, 14), (1, 2), n, 0.85, arm_m=0.05)
+    return scenes.street(seed), panning([-1.0, 0, 1.7], (-18, 16), (1, 2), n, 0.85, arm_m=0.05)
 
 
 def _tripod_pan(n, rng, seed):
@@ -83,7 +83,7 @@ def _cars(place: Place, rng: np.random.Generator, count: int) -> None:
 
 def _lockoff(n, rng, seed):
     place = scenes.street(seed)
-    _walkers(place, rng, n, 5, (0.5, 3.5), (6, 14), 0.0)
+    _walkers(place, rng, n, 6, (0.5, 3.5), (4, 11), 0.0)
     _cars(place, rng, 2)
     c2w = look_at(np.array([-1.5, -2.0, 1.8]), place.focus)
     return place, lambda t: (c2w, 0.85)
@@ -126,13 +126,13 @@ def _barrel(n, rng, seed):
 def _actors(n, rng, seed):
     place = scenes.room(seed)
     for x, turn in ((-0.48, -1.2), (0.58, -2.0)):
-        place.movers.append(Person(rng, standing((x, 1.35), turn, 0.14, rng), place.next_mover_id(), stride=0.0))
+        place.movers.append(Person(rng, standing((x, 1.22), turn, 0.14, rng), place.next_mover_id(), stride=0.0))
     return place, moving([0.1, -0.6, 1.5], [-0.12, -0.55, 1.5], place.focus, n, 0.95, rng, 0.003, 0.15)
 
 
 def _traffic(n, rng, seed):
     place = scenes.street(seed)
-    _walkers(place, rng, n, 6, (0.0, 3.0), (5, 12), 0.0)
+    _walkers(place, rng, n, 8, (0.0, 3.0), (3.2, 9), 0.0)
     _cars(place, rng, 4)
     return place, moving([-1.0, -2.0, 1.8], [0.2, -1.7, 1.9], place.focus, n, 0.85, rng, 0.004, 0.15)
 
@@ -182,7 +182,7 @@ KINDS: dict[str, Kind] = {
     "actors": Kind("actors filling 40 %", _actors, focal_determined=False, small_baseline=True),
     "traffic": Kind("traffic and walkers", _traffic),
     "plain_stage": Kind("plain stage", _plain_stage),
-    "whip_pan": Kind("whip pan", _whip_pan, {"shutter_samples": 8}, slip_limit_px=0.4),
+    "whip_pan": Kind("whip pan", _whip_pan, {"shutter_samples": 20}, slip_limit_px=0.4),
     "rolling_shutter": Kind("rolling shutter", _rolling_shutter, {"row_time": 0.6}, slip_limit_px=0.4),
     "long_lens": Kind("200 mm-class lens", _long_lens),
 }
@@ -223,7 +223,7 @@ def ensure_shot(name: str, size: tuple[int, int], count: int, seed: int, say: Ca
         return shot
     started = time.monotonic()
     rng = np.random.default_rng([seed, 9, *name.encode()])
-    place, path = kind.make(count, rng, seed)
+    place, path = kind.make(count, rng, 100 * seed + list(KINDS).index(name))
 
     def progress(done: int, total: int) -> None:
         if done % 12 == 0 or done == total:
