@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import inspect
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -202,13 +204,24 @@ class Shot:
         return self.kind.title if self.kind else self.name
 
 
-def recipe_hash() -> str:
-    """Changes with any code that decides what the shots look like, so that stale ones are rendered again."""
+def _meaning(source: str) -> str:
+    """Code without comments, layout and docstrings: what can change a picture."""
+    tree = ast.parse(textwrap.dedent(source))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            body[0].value.value = ""
+    return ast.dump(tree)
+
+
+def recipe_hash(make: Callable, lens: dict) -> str:
+    """Changes with any code that decides what a shot looks like, so that a stale one is rendered again."""
     from models.training import primitives, raster, shaders
     from tests.bench import render
 
-    parts = [inspect.getsource(m) for m in (textures, scenes, movers, trajectories, render, raster, primitives, shaders)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+    modules = (textures, scenes, movers, trajectories, render, raster, primitives, shaders)
+    parts = [_meaning(inspect.getsource(part)) for part in (*modules, make)]
+    return hashlib.sha256("\n".join([*parts, str(sorted(lens.items()))]).encode()).hexdigest()[:10]
 
 
 def ensure_shot(name: str, size: tuple[int, int], count: int, seed: int, say: Callable[[str], None] = print) -> Shot:
@@ -216,8 +229,7 @@ def ensure_shot(name: str, size: tuple[int, int], count: int, seed: int, say: Ca
     from tests.bench import render
 
     kind = KINDS[name]
-    mine = hashlib.sha256(f"{inspect.getsource(kind.make)}{kind.lens}".encode()).hexdigest()[:6]
-    folder = CACHE / f"{size[0]}x{size[1]}_{count}_{seed}_{recipe_hash()}" / mine
+    folder = CACHE / f"{size[0]}x{size[1]}_{count}_{seed}" / f"{name}-{recipe_hash(kind.make, kind.lens)}"
     shot = Shot(name, folder / f"{name}.mp4", folder / f"{name}.gt.json", kind)
     if shot.movie.exists():
         return shot
