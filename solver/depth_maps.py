@@ -13,7 +13,7 @@ from .errors import EXIT_INPUT, HoldfastError
 from .types import DepthMap
 
 os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")  # read by OpenCV when it first meets an EXR file
-import cv2  # noqa: E402
+import cv2
 
 SUFFIXES = (".exr", ".png", ".npy", ".npz")
 SIDECAR = "depth.json"

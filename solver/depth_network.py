@@ -83,7 +83,7 @@ class NetworkSource:
                 self._warm_up()
             except HoldfastError:
                 raise
-            except Exception as error:  # ONNX Runtime's own exceptions share no useful base class
+            except Exception as error:  # noqa: BLE001  ONNX Runtime's own exceptions share no useful base class
                 if provider == CPU:
                     raise HoldfastError("model.fails", f"The depth network {self.path.name} does not run: {_first_line(error)}",
                                         "Its inputs may differ from its description; see models/README.md.", EXIT_MODEL) from None
@@ -147,7 +147,7 @@ class NetworkSource:
         self._input_dtype = np.float16 if "16" in node.type else np.float32
         missing = set(inputs) - {self._input_name} - set(self.spec.input.constants)
         if missing:
-            raise wrong(f"it wants another input, {sorted(missing)[0]!r}")
+            raise wrong(f"it wants another input, {min(missing)!r}")
         names = [o.name for o in session.get_outputs()]
         self._roles = {}
         for role in ("depth", "confidence", "mask", "metric_scale", "fov"):

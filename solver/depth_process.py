@@ -19,7 +19,7 @@ def input_size(spec: InputSpec, width: int, height: int) -> tuple[int, int]:
     scale = spec.short_side / min(width, height) if spec.resize == "short_side" else (spec.area / (width * height)) ** 0.5
 
     def round_to_multiple(length: float) -> int:
-        return max(int(round(length * scale / spec.multiple)), 1) * spec.multiple
+        return max(round(length * scale / spec.multiple), 1) * spec.multiple
 
     # A panorama 10 times as wide as high would ask for a huge input: the long side is held to 4 times the short one.
     w, h = round_to_multiple(width), round_to_multiple(height)
@@ -39,7 +39,7 @@ def preprocess(image: np.ndarray, spec: InputSpec) -> tuple[np.ndarray, tuple[in
     size_w, size_h = input_size(spec, width, height)
     if spec.pad:
         scale = min(size_w / width, size_h / height)
-        w, h = max(int(round(width * scale)), 1), max(int(round(height * scale)), 1)
+        w, h = max(round(width * scale), 1), max(round(height * scale), 1)
         x, y = (size_w - w) // 2, (size_h - h) // 2
         canvas = np.empty((size_h, size_w, 3), np.float32)
         canvas[:] = spec.pad_value[::-1]

@@ -111,7 +111,7 @@ def spec_from_dict(entry: dict, where: str) -> NetworkSpec:
             inputs[key] = tuple(inputs[key])
     unknown = set(inputs) - set(InputSpec.__dataclass_fields__)
     if unknown:
-        raise _bad(where, f"unknown input field {sorted(unknown)[0]}")
+        raise _bad(where, f"unknown input field {min(unknown)}")
     spec = InputSpec(**inputs)
     if meaning not in MEANINGS:
         raise _bad(where, f"outputs.depth.meaning is {meaning!r}, must be one of {', '.join(MEANINGS)}")

@@ -97,3 +97,27 @@ def lumpy_ball(rng: np.random.Generator, roughness: float = 0.3, sides: int = 16
         wave = rng.normal(size=3) * rng.uniform(1, 5)
         radius += roughness * rng.uniform(0.2, 0.5) * np.sin(direction @ wave + rng.uniform(0, 6.28))
     return with_normals((direction * radius[:, None] * 0.5), mesh.uv, mesh.faces)
+
+
+def superball(squareness: float, sides: int = 20) -> Mesh:
+    """Between a ball (1) and a box with rounded edges (towards 0), diameter 1."""
+    mesh = ball(sides)
+    direction = mesh.vertices / np.maximum(np.linalg.norm(mesh.vertices, axis=1, keepdims=True), 1e-9)
+    vertices = np.sign(direction) * np.abs(direction) ** squareness
+    return with_normals(0.5 * vertices / np.abs(vertices).max(), mesh.uv, mesh.faces)
+
+
+def extrusion(outline: np.ndarray) -> Mesh:
+    """A star-shaped outline (N, 2) in x, z, drawn out over y from -0.5 to 0.5, with both ends closed."""
+    n = len(outline)
+    centre = outline.mean(axis=0)
+    ring = np.arange(n)
+    following = (ring + 1) % n
+    front = np.c_[outline[:, 0], np.full(n, -0.5), outline[:, 1]]
+    back = front + [0, 1, 0]
+    hubs = np.array([[centre[0], -0.5, centre[1]], [centre[0], 0.5, centre[1]]])
+    vertices = np.concatenate([front, back, hubs])
+    faces = np.concatenate([
+        np.stack([ring, following, following + n], 1), np.stack([ring, following + n, ring + n], 1),
+        np.stack([following, ring, np.full(n, 2 * n)], 1), np.stack([ring + n, following + n, np.full(n, 2 * n + 1)], 1)])
+    return flat(vertices, vertices[:, [0, 2]], faces)

@@ -53,6 +53,7 @@ class Item:
     shininess: float = 32.0
     bump: float = 0.0  # relief read from the texture's brightness
     emission: float = 0.0  # 0..1: how far it shines by itself
+    casts_shadow: bool = True
 
 
 @dataclass
@@ -161,6 +162,8 @@ class Rasteriser:
     def _draw(self, scene: Scene, kind: str, program) -> None:
         bound = None
         for item in scene.items:
+            if kind == "shadow" and not item.casts_shadow:
+                continue
             program["world_from_object"].write(_gl(item.rotation))
             program["position"].value = tuple(map(float, item.position))
             program["scale"].value = tuple(map(float, item.scale))
