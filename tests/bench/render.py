@@ -60,34 +60,43 @@ class Camera:
         self.band_margin = 24
         self.band: Rasteriser | None = None
 
-    def pinhole(self, place: Place, path: CameraPath, t: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
-        """(rgb, depth, ids, c2w, focal px at the final size) of a moment through the large pinhole."""
+    def _view(self, path: CameraPath, t: float) -> tuple[np.ndarray, float, float, float, float]:
+        """(camera from world, fx, fy, cx, cy) of the large pinhole at a moment."""
         c2w, focal = path(t)
-        s, (w, h) = SUPERSAMPLING, self.big
-        f = focal * self.width
+        f = focal * self.width * SUPERSAMPLING
+        return np.linalg.inv(c2w), f, f, self.big[0] / 2, self.big[1] / 2
+
+    def geometry(self, place: Place, path: CameraPath, t: float) -> tuple[np.ndarray, np.ndarray]:
+        """(H, W) depth (NaN: sky) and ids of the pinhole picture at the final size: the upper left sub-pixel of each pixel."""
         with self.raster.ctx:
-            rgb, depth, ids = self.raster.render(place.at(t), np.linalg.inv(c2w), f * s, f * s, w / 2, h / 2)
-        return rgb, depth, ids, c2w, f
+            depth, ids = self.raster.geometry(place.at(t), *self._view(path, t))
+        s = SUPERSAMPLING
+        top, left = (self.big[1] - self.height * s) // 2, (self.big[0] - self.width * s) // 2
+        cut = np.s_[top : top + self.height * s : s, left : left + self.width * s : s]
+        return np.where(np.isfinite(depth[cut]), depth[cut], np.nan), ids[cut]
 
     def moment(self, place: Place, path: CameraPath, t: float) -> np.ndarray:
         """(sH, sW, 3) uint8 of a moment at twice the size, lens and rolling shutter applied."""
         if not self.lens.row_time:
-            rgb, _, _, _, f = self.pinhole(place, path, t)
-            return self._bend(rgb, f) if self.lens.k1 or self.lens.k2 else rgb
+            view = self._view(path, t)
+            with self.raster.ctx:
+                rgb = self.raster.colour(place.at(t), *view)
+            return self._bend(rgb, view[1]) if self.lens.k1 or self.lens.k2 else rgb
         return self._rolling(place, path, t)
 
-    def _bend(self, rgb: np.ndarray, f: float) -> np.ndarray:
+    def _bend(self, rgb: np.ndarray, f_big: float) -> np.ndarray:
+        """The large pinhole picture through the lens; f_big in its px."""
         s = SUPERSAMPLING
         out_w, out_h = self.width * s, self.height * s
-        x, y = np.meshgrid((np.arange(out_w) + 0.5 - out_w / 2) / (f * s), (np.arange(out_h) + 0.5 - out_h / 2) / (f * s))
+        x, y = np.meshgrid((np.arange(out_w) + 0.5 - out_w / 2) / f_big, (np.arange(out_h) + 0.5 - out_h / 2) / f_big)
         distorted = np.hypot(x, y)
         r = distorted.copy()
         for _ in range(12):
             k1, k2, r2 = self.lens.k1, self.lens.k2, r * r
             r -= (r * (1 + k1 * r2 + k2 * r2 * r2) - distorted) / (1 + 3 * k1 * r2 + 5 * k2 * r2 * r2)
         ratio = np.where(distorted > 1e-9, r / np.maximum(distorted, 1e-9), 1)
-        u = (x * ratio * f * s + self.big[0] / 2 - 0.5).astype(np.float32)
-        v = (y * ratio * f * s + self.big[1] / 2 - 0.5).astype(np.float32)
+        u = (x * ratio * f_big + self.big[0] / 2 - 0.5).astype(np.float32)
+        v = (y * ratio * f_big + self.big[1] / 2 - 0.5).astype(np.float32)
         if u.min() < 0 or v.min() < 0 or u.max() > self.big[0] - 1 or v.max() > self.big[1] - 1:
             raise ValueError("the lens sees beyond the rendered margin; render larger")
         return cv2.remap(rgb, u, v, cv2.INTER_CUBIC)
@@ -107,7 +116,7 @@ class Camera:
             f = focal * self.width * s
             cx, cy = w / 2 + margin, h / 2 - top + margin
             with self.band.ctx:
-                rgb, _, _ = self.band.render(place.at(time), np.linalg.inv(c2w), f, f, cx, cy)
+                rgb = self.band.colour(place.at(time), np.linalg.inv(c2w), f, f, cx, cy)
             u = np.arange(w) + 0.5 + margin
             maps = np.empty((2, count, w), np.float32)
             for row in range(count):
@@ -183,7 +192,7 @@ def render_shot(
             f = focal * width
             frames.append({"frame": t, "c2w": c2w.tolist(), "fx": f, "fy": f, "cx": width / 2, "cy": height / 2})
             if t in depth_at or t == middle or place.movers:
-                depth, ids = _sensor_grid(camera, place, path, t)
+                depth, ids = camera.geometry(place, path, float(t))
                 if place.movers:
                     masks[str(t)] = np.packbits(ids >= FIRST_MOVER_ID, axis=None)
                 if t in depth_at:
@@ -208,15 +217,6 @@ def render_shot(
     (folder / f"{name}.gt.json").write_text(json.dumps(truth))
     unfinished.replace(movie)
     return movie
-
-
-def _sensor_grid(camera: Camera, place: Place, path: CameraPath, t: float) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) depth (NaN: sky) and ids of the pinhole picture at the final size; values of one sub-pixel of each pixel."""
-    _, depth, ids, _, _ = camera.pinhole(place, path, t)
-    s = SUPERSAMPLING
-    top, left = (camera.big[1] - camera.height * s) // 2, (camera.big[0] - camera.width * s) // 2
-    cut = np.s_[top : top + camera.height * s : s, left : left + camera.width * s : s]
-    return np.where(np.isfinite(depth[cut]), depth[cut], np.nan), ids[cut]
 
 
 def _true_points(depth: np.ndarray, ids: np.ndarray, c2w: np.ndarray, f: float, width: int, height: int, frame: int) -> dict:
