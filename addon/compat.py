@@ -6,6 +6,9 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
+# Paths that begin with "//" must be announced as such from 4.5 on, and must not before.
+PATH_OPTIONS = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
+
 _LINEAR = 1  # number of the interpolation "LINEAR" in Blender's own enumeration
 
 
@@ -80,6 +83,7 @@ def use_cycles_cpu(scene: bpy.types.Scene, samples: int, bounces: int = 1) -> No
     cycles.samples = samples
     cycles.use_denoising = False
     cycles.use_adaptive_sampling = False
+    cycles.use_light_tree = False
     cycles.max_bounces = bounces
     cycles.diffuse_bounces = min(bounces, 1)
     cycles.glossy_bounces = bounces

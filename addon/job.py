@@ -204,13 +204,8 @@ class SolverJob:
         reading = any(thread.is_alive() for thread in self._threads)
         if (reading and now - self._gone_at < DRAIN_S) and self.state is not JobState.CANCELLING:
             return False
-        while True:  # the lines that arrived with the end
-            try:
-                event = events.parse_line(self._lines.get_nowait())
-            except queue.Empty:
-                break
-            if event is not None:
-                self._take(event)
+        if not self._lines.empty():  # what arrived with the end is taken within the budget of the next polls
+            return False
         self._conclude(code)
         return True
 

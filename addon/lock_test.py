@@ -57,10 +57,10 @@ class _render_state(contextlib.AbstractContextManager):
     """Sets a scene up for test renders and gives everything back, whatever happens."""
 
     _RENDER = ("engine", "film_transparent", "resolution_x", "resolution_y", "resolution_percentage", "pixel_aspect_x", "pixel_aspect_y",
-               "filepath", "use_compositing", "use_sequencer", "use_motion_blur")
+               "filepath", "use_compositing", "use_sequencer", "use_motion_blur", "use_persistent_data")
     _VIEW = ("view_transform", "look", "exposure", "gamma")
     _CYCLES = ("device", "samples", "use_denoising", "use_adaptive_sampling", "max_bounces", "diffuse_bounces", "glossy_bounces",
-               "transparent_max_bounces", "pixel_filter_type")
+               "transparent_max_bounces", "pixel_filter_type", "use_light_tree")
 
     def __init__(self, scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
         self.scene, self.camera = scene, camera
@@ -80,6 +80,7 @@ class _render_state(contextlib.AbstractContextManager):
         render.film_transparent = True
         render.resolution_percentage = 100
         render.use_compositing = render.use_sequencer = render.use_motion_blur = False
+        render.use_persistent_data = True  # the scene stands still: only the camera is new in every frame
         image.file_format, image.color_mode, image.color_depth = "PNG", "RGBA", "8"
         compat.plain_view(scene)
         self.copy.background_images.clear()
@@ -127,6 +128,8 @@ def _plain_world(name: str, colour: tuple[float, float, float]) -> bpy.types.Wor
     if node is not None:
         node.inputs["Color"].default_value = (*colour, 1.0)
     world.color = colour
+    if hasattr(world, "cycles"):
+        world.cycles.sampling_method = "NONE"  # one colour: nothing to look for in it
     return world
 
 

@@ -122,11 +122,12 @@ def render_plates(clip: bpy.types.MovieClip, frames: list[int], size: tuple[int,
         strip.transform.scale_y = size[1] / clip.size[1]
         out = []
         for frame in frames:
-            scene.frame_set(show[frame])
-            file = folder / f"plate_{frame:06d}.png"
-            scene.render.filepath = str(file)
-            bpy.ops.render.render(write_still=True, scene=scene.name)
-            out.append(file)
+            # As an animation of one frame: a still of a scene that is in no window would always be its first frame.
+            scene.frame_start = scene.frame_end = show[frame]
+            stem = folder / f"plate_{frame:06d}_"
+            scene.render.filepath = str(stem)
+            bpy.ops.render.render(animation=True, scene=scene.name)
+            out.append(Path(scene.render.frame_path(frame=show[frame])))
         return out
     finally:
         bpy.data.scenes.remove(scene)

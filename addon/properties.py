@@ -8,7 +8,7 @@ import uuid
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from . import clip_frames
+from . import clip_frames, compat
 
 # Common sensors: (identifier, name, width in mm). "CLIP" takes what the clip itself is set to.
 SENSORS = (
@@ -75,10 +75,11 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
                ("maps", "Depth Maps", "A folder of depth maps, one per frame"),
                ("none", "None", "Geometry alone: shots with little parallax may fail")),
         description="Where single-image depth comes from; it carries shots with little parallax")
-    depth_model: StringProperty(name="Network", subtype="FILE_PATH", description="Name of a registered depth network, or an ONNX file")
-    depth_maps: StringProperty(name="Depth Maps", subtype="DIR_PATH",
+    depth_model: StringProperty(name="Network", subtype="FILE_PATH", options=compat.PATH_OPTIONS,
+                                description="Name of a registered depth network, or an ONNX file")
+    depth_maps: StringProperty(name="Depth Maps", subtype="DIR_PATH", options=compat.PATH_OPTIONS,
                                description="Folder with a depth map per frame (EXR, 16-bit PNG or NPY), numbered like the clip")
-    mask: StringProperty(name="Mask", subtype="FILE_PATH",
+    mask: StringProperty(name="Mask", subtype="FILE_PATH", options=compat.PATH_OPTIONS,
                          description="Folder or clip of masks; white is not tracked. Use it for actors and other movers that fill the frame")
 
     use_range: BoolProperty(name="Part of the Clip", default=False, description="Solve only some of the clip's frames")
@@ -90,7 +91,7 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
 
     # The last result. Written by the importer, shown by the panel.
     solved: BoolProperty(default=False, options={"HIDDEN"}, description="This clip has a solve in this file")
-    job_folder: StringProperty(subtype="DIR_PATH", options={"HIDDEN"}, description="Folder of the last solve's files")
+    job_folder: StringProperty(options={"HIDDEN"}, description="Folder of the last solve's files")
     status: StringProperty(options={"HIDDEN"}, description="good, usable, weak or failed")
     summary: StringProperty(options={"HIDDEN"}, description="The verdict in one line")
     statements: StringProperty(options={"HIDDEN"}, description="The whole verdict, a sentence per line")

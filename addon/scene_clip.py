@@ -39,6 +39,7 @@ def write_tracks(clip: bpy.types.MovieClip, shot: jobfolder.Shot, limit: int) ->
     numbering = clip_frames.numbering_of(clip)
     tracks = shot.tracks
     errors = _errors_by_track(shot)
+    written = 0
     worst = max(1e-6, float(np.quantile(list(errors.values()), 0.95))) if errors else 1.0
     ends = np.searchsorted(tracks.track, chosen, side="right")
     starts = np.searchsorted(tracks.track, chosen, side="left")
@@ -46,14 +47,19 @@ def write_tracks(clip: bpy.types.MovieClip, shot: jobfolder.Shot, limit: int) ->
     for number, start, end in zip(chosen.tolist(), starts.tolist(), ends.tolist()):
         frames = [numbering.marker_frame(int(n)) for n in tracks.number[start:end]]
         places = (tracks.xy[start:end] / (shot.width, shot.height)).tolist()
+        hidden = sum(frame < 1 for frame in frames)  # images the clip's frame offset skips
+        frames, places = frames[hidden:], places[hidden:]
+        if not frames:
+            continue
         track = _emptied(spare.pop()) if spare else clip.tracking.tracks.new(name="", frame=frames[0])
         label = int(tracks.label[number]) if number < len(tracks.label) else 0
         track.name = f"{TRACK_PREFIX}{number:05d}"
         _write_markers(track, frames, places)
         _colour(track, label, errors.get(number), worst)
+        written += 1
     for track in spare:
         track.hide = True
-    return len(chosen)
+    return written
 
 
 def choose_tracks(shot: jobfolder.Shot, limit: int) -> np.ndarray:
@@ -141,8 +147,6 @@ def _write_markers(track: bpy.types.MovieTrackingTrack, frames: list[int], place
     for frame, following in zip(frames, frames[1:] + [None]):
         if following != frame + 1:
             insert(frame + 1, co=track.markers.find_frame(frame).co[:]).mute = True
-    if len(frames) and frames[0] not in {m.frame for m in track.markers}:
-        raise RuntimeError("markers were not written")
 
 
 def _colour(track: bpy.types.MovieTrackingTrack, label: int, error_px: float | None, worst_px: float) -> None:

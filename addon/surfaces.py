@@ -64,9 +64,11 @@ def proxy_material() -> bpy.types.Material:
     if material is None or material.library:
         material = bpy.data.materials.new("Holdfast Proxy")
         material.use_nodes = True
-        shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
-        shader.inputs["Base Color"].default_value = (0.3, 0.3, 0.3, 1.0)
-        shader.inputs["Roughness"].default_value = 0.9
+        tree = material.node_tree
+        tree.nodes.clear()
+        shader, output = tree.nodes.new("ShaderNodeBsdfDiffuse"), tree.nodes.new("ShaderNodeOutputMaterial")
+        shader.inputs["Color"].default_value = (0.3, 0.3, 0.3, 1.0)
+        tree.links.new(shader.outputs[0], output.inputs["Surface"])
     return material
 
 
