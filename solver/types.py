@@ -46,6 +46,9 @@ class ClipInfo:
     is_sequence: bool = False
     focal_px: float | None = None  # prior from metadata
     focal_source: str | None = None  # e.g. "EXIF 35 mm equivalent"
+    frame_count: int = 0  # images in the whole clip, wanted or not
+    step: int = 1  # every step-th frame was wanted
+    rotation_deg: int = 0  # clockwise turn that the movie's metadata asks for; already applied to width, height and pictures
 
 
 class ClipReader(Protocol):

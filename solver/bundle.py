@@ -1,0 +1,334 @@
+"""The depth-regularised adjustment: robust Levenberg-Marquardt with the points eliminated.
+
+    E = sum_ij rho(|image_ij - x_ij| / sigma_ij) + strength * sum_kj w_kj rho_d(r_kj / sigma_d)
+
+(Liu, Nie, Hamid, "Depth-Guided Sparse Structure-from-Motion for Movies and TV Shows", CVPR 2022, section 3.3.) Points are
+eliminated by their Schur complement (Triggs et al., "Bundle Adjustment - A Modern Synthesis", 2000, section 6). Tracks of a
+video are local in time, so the complement is formed over windows of frames with dense BLAS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.blas import dsyrk
+
+from .bundle_model import Freedom, Observations, Projection, Unknowns, depth_jacobians, depth_residuals, pixel_jacobians, project, step
+
+BEHIND_PENALTY = 1e3
+POINTS_PER_WINDOW = 400
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """Where the adjustment ended: state, cost, and the squared relative change of the last accepted step."""
+
+    unknowns: Unknowns
+    cost: float
+    iterations: int
+    converged: bool
+
+
+def robust(s: np.ndarray, loss: str, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Loss and weight (its derivative) of squared normalised residuals s; quadratic near zero."""
+    c2 = width * width
+    if loss == "soft_l1":
+        root = np.sqrt(1 + s / c2)
+        return 2 * c2 * (root - 1), 1 / root
+    if loss == "cauchy":
+        return c2 * np.log1p(s / c2), 1 / (1 + s / c2)
+    if loss == "geman":
+        return s / (1 + s / c2), 1 / (1 + s / c2) ** 2
+    return s, np.ones_like(s)
+
+
+@dataclass
+class _Linear:
+    """Normal equations with the points still in: everything a damped solve needs."""
+
+    camera: np.ndarray  # (N, N) cameras, lens, keyframes
+    gradient: np.ndarray  # (N,)
+    cross: np.ndarray  # (M, d, 3) camera of the observation x point
+    cross_lens: np.ndarray  # (P, L, 3)
+    cross_key: np.ndarray  # (D, 2, 3)
+    point: np.ndarray  # (P, 3, 3)
+    point_gradient: np.ndarray  # (P, 3)
+
+
+class Adjustment:
+    """One problem: what was seen (obs), what may change (free)."""
+
+    def __init__(self, obs: Observations, free: Freedom, focal_frames: np.ndarray | None = None) -> None:
+        self.obs, self.free = obs, free
+        self.d = 7 if free.focal_varies else 6
+        self.lens = len(free.lens_columns)
+        self.lens_at = obs.cam_count * self.d
+        self.key_at = self.lens_at + self.lens
+        self.size = self.key_at + 2 * obs.key_count
+        self.by_cam = np.argsort(obs.cam, kind="stable")
+        self.cam_bounds = np.searchsorted(obs.cam[self.by_cam], np.arange(obs.cam_count + 1))
+        self.point_bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
+        self.seen = np.diff(self.point_bounds) > 0
+        self.frame_step = np.diff(focal_frames) if focal_frames is not None else np.ones(max(0, obs.cam_count - 1))
+
+    # cost -----------------------------------------------------------------------------------------------------------
+    def depth_unit(self, x: Unknowns) -> float:
+        """What depth_sigma is relative to: 1 for log depth, the median disparity otherwise."""
+        if self.obs.depth_is_log or not len(self.obs.depth_obs):
+            return 1.0
+        return self._unit
+
+    def fix_depth_unit(self, x: Unknowns) -> None:
+        """Take the median disparity once per adjustment, so that the cost stays comparable between steps."""
+        at = self.obs.depth_obs
+        self._unit = 1.0
+        if len(at) and not self.obs.depth_is_log:
+            q = project(self.obs, x).q[at]
+            self._unit = float(np.median(x.rho[self.obs.point[at]] / q[:, 2])) + 1e-12
+
+    def cost(self, x: Unknowns) -> tuple[float, Projection]:
+        """Half the robust sum of squares, with priors."""
+        proj = project(self.obs, x)
+        s = (proj.residual**2).sum(1) / self.obs.sigma_px**2
+        total = robust(s, self.free.loss, self.free.loss_width)[0].sum() + BEHIND_PENALTY * proj.behind.sum()
+        if len(self.obs.depth_obs):
+            r = depth_residuals(self.obs, x, proj) / (self.free.depth_sigma * self.depth_unit(x))
+            total += self.free.depth_strength * (self.obs.depth_weight * robust(r**2, "cauchy", 1.0)[0]).sum()
+        for _, _, residual, weight in self._priors(x):
+            total += weight * residual**2
+        return 0.5 * float(total), proj
+
+    def _priors(self, x: Unknowns) -> list[tuple[list[int], list[float], float, float]]:
+        """(columns, derivatives, residual, weight) of each prior."""
+        out = []
+        free = self.free
+        for i, name in enumerate(free.lens_columns):
+            if name == "focal" and np.isfinite(free.focal_prior_sigma):
+                out.append(([self.lens_at + i], [1.0], float(x.log_focal[0]) - free.focal_prior_log, free.focal_prior_sigma**-2))
+            if name == "k1":
+                out.append(([self.lens_at + i], [1.0], x.k1, free.k1_prior_sigma**-2))
+            if name == "k2":
+                out.append(([self.lens_at + i], [1.0], x.k2, free.k2_prior_sigma**-2))
+            if name == "row_time":
+                out.append(([self.lens_at + i], [1.0], x.row_time, 1.0))
+        if free.focal_varies:
+            if np.isfinite(free.focal_prior_sigma):
+                n = len(x.log_focal)
+                cols = [i * 7 + 6 for i in range(n)]
+                out.append((cols, [1.0 / n] * n, float(x.log_focal.mean()) - free.focal_prior_log, free.focal_prior_sigma**-2))
+            for i in range(1, len(x.log_focal) - 1):
+                a, b = self.frame_step[i - 1], self.frame_step[i]
+                # second derivative on uneven spacing, times the span it acts over
+                w = np.array([2 / (a * (a + b)), -2 / (a * b), 2 / (b * (a + b))])
+                r = float(w @ x.log_focal[i - 1:i + 2])
+                out.append(([(i + k) * 7 + 6 for k in (-1, 0, 1)], list(w), r, (a + b) / 2 / free.focal_smooth_sigma**2))
+        return out
+
+    # linear system --------------------------------------------------------------------------------------------------
+    def linearise(self, x: Unknowns, proj: Projection) -> _Linear:
+        """Gauss-Newton normal equations at x with the robust weights of x."""
+        obs, free, d = self.obs, self.free, self.d
+        by_cam, by_point, by_lens = pixel_jacobians(obs, x, proj, free)
+        s = (proj.residual**2).sum(1) / obs.sigma_px**2
+        weight = robust(s, free.loss, free.loss_width)[1]
+        weight = np.where(proj.behind, 0.0, weight)
+        root = (np.sqrt(weight) / obs.sigma_px)[:, None]
+        residual = proj.residual * root
+        by_cam *= root[..., None]
+        by_point *= root[..., None]
+        by_lens *= root[..., None]
+        hessian = np.zeros((self.size, self.size))
+        gradient = np.zeros(self.size)
+        la, ka = self.lens_at, self.key_at
+        both = np.concatenate([by_cam, by_lens, residual[:, :, None]], 2)[self.by_cam]
+        for f in range(obs.cam_count):
+            a, b = self.cam_bounds[f], self.cam_bounds[f + 1]
+            if a == b:
+                continue
+            j = both[a:b].reshape(-1, d + self.lens + 1)
+            n = j.T @ j
+            c = slice(f * d, f * d + d)
+            hessian[c, c] += n[:d, :d]
+            gradient[c] += n[:d, -1]
+            if self.lens:
+                hessian[c, la:ka] += n[:d, d:-1]
+                hessian[la:ka, c] += n[d:-1, :d]
+                hessian[la:ka, la:ka] += n[d:-1, d:-1]
+                gradient[la:ka] += n[d:-1, -1]
+        cross = by_cam[:, 0, :, None] * by_point[:, 0, None, :] + by_cam[:, 1, :, None] * by_point[:, 1, None, :]
+        starts = self.point_bounds[:-1][self.seen]
+
+        def per_point(values: np.ndarray) -> np.ndarray:
+            out = np.zeros((obs.point_count,) + values.shape[1:])
+            if len(starts):
+                out[self.seen] = np.add.reduceat(values, starts, axis=0)
+            return out
+
+        point = per_point(by_point[:, 0, :, None] * by_point[:, 0, None, :] + by_point[:, 1, :, None] * by_point[:, 1, None, :])
+        point_gradient = per_point((by_point * residual[:, :, None]).sum(1))
+        cross_lens = per_point(by_lens[:, 0, :, None] * by_point[:, 0, None, :] + by_lens[:, 1, :, None] * by_point[:, 1, None, :])
+        cross_key = np.zeros((len(obs.depth_obs), 2, 3))
+        if len(obs.depth_obs):
+            self._add_depth(x, proj, hessian, gradient, cross, cross_key, point, point_gradient)
+        for columns, slope, r, w in self._priors(x):
+            slope = np.array(slope)
+            hessian[np.ix_(columns, columns)] += w * np.outer(slope, slope)
+            gradient[columns] += w * r * slope
+        return _Linear(hessian, gradient, cross, cross_lens, cross_key, point, point_gradient)
+
+    def _add_depth(self, x, proj, hessian, gradient, cross, cross_key, point, point_gradient) -> None:
+        obs, free, d = self.obs, self.free, self.d
+        unit = free.depth_sigma * self.depth_unit(x)
+        r = depth_residuals(obs, x, proj) / unit
+        weight = robust(r**2, "cauchy", 1.0)[1] * obs.depth_weight * free.depth_strength
+        root = np.sqrt(weight)
+        r = r * root
+        scale = (root / unit)[:, None]
+        by_cam, by_point, by_key = (j * scale for j in depth_jacobians(obs, x, proj, free))
+        at = obs.depth_obs
+        np.add.at(point, obs.point[at], by_point[:, :, None] * by_point[:, None, :])
+        np.add.at(point_gradient, obs.point[at], by_point * r[:, None])
+        cross[at] += by_cam[:, :, None] * by_point[:, None, :]  # each observation has one depth at most
+        cross_key[:] = by_key[:, :, None] * by_point[:, None, :]
+        for k in range(obs.key_count):
+            rows = np.nonzero(obs.depth_key == k)[0]
+            if not len(rows):
+                continue
+            j = np.c_[by_cam[rows], by_key[rows]]
+            n = j.T @ j
+            g = j.T @ r[rows]
+            f = obs.cam[at[rows[0]]]
+            where = np.r_[f * d:f * d + d, self.key_at + 2 * k:self.key_at + 2 * k + 2]
+            hessian[np.ix_(where, where)] += n
+            gradient[where] += g
+
+    def reduce(self, lin: _Linear, damping: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Reduced system (N, N), right side (N,) and the damped points' inverses (P, 3, 3)."""
+        obs, d = self.obs, self.d
+        point = lin.point.copy()
+        i3 = np.arange(3)
+        diagonal = point[:, i3, i3]
+        # A direction that is weakly held keeps a floor, relative to the other ones, so that inverses exist.
+        point[:, i3, i3] += damping * diagonal + np.where(diagonal > 0, 1e-9 * diagonal.max(1, keepdims=True) + 1e-12, 1.0)
+        inverse = np.linalg.inv(point)
+        chol = np.linalg.cholesky(inverse)  # inverse = chol chol^T
+        reduced = lin.camera.copy()
+        right = -lin.gradient.copy()
+        half_cross = lin.cross @ chol[obs.point]
+        half_lens = lin.cross_lens @ chol
+        half_gradient = np.einsum("pji,pj->pi", chol, lin.point_gradient)
+        half_key = lin.cross_key @ chol[obs.point[obs.depth_obs]] if len(obs.depth_obs) else lin.cross_key
+        depth_point = obs.point[obs.depth_obs]
+        order = np.argsort(depth_point, kind="stable")
+        border = np.arange(self.lens_at, self.size)
+        for p0 in range(0, obs.point_count, POINTS_PER_WINDOW):
+            p1 = min(p0 + POINTS_PER_WINDOW, obs.point_count)
+            a, b = self.point_bounds[p0], self.point_bounds[p1]
+            if a == b:
+                continue
+            cam, pt = obs.cam[a:b], obs.point[a:b] - p0
+            f0, f1 = int(cam.min()), int(cam.max()) + 1
+            n = p1 - p0
+            rows = (f1 - f0) * d
+            e = np.zeros((rows + len(border), n, 3))
+            e[:rows].reshape(f1 - f0, d, n, 3)[cam - f0, :, pt, :] = half_cross[a:b]
+            e[rows:rows + self.lens] = half_lens[p0:p1].transpose(1, 0, 2)
+            if obs.key_count:
+                i0, i1 = np.searchsorted(depth_point[order], [p0, p1])
+                use = order[i0:i1]
+                view = e[rows + self.lens:].reshape(obs.key_count, 2, n, 3)
+                view[obs.depth_key[use], :, depth_point[use] - p0, :] = half_key[use]
+            e = e.reshape(rows + len(border), n * 3)
+            product = dsyrk(1.0, e.T, trans=1, lower=0)  # upper triangle of e e^T
+            product = np.triu(product) + np.triu(product, 1).T
+            where = np.r_[f0 * d:f1 * d, border]
+            if len(border) == 0:
+                reduced[f0 * d:f1 * d, f0 * d:f1 * d] -= product
+            else:
+                reduced[np.ix_(where, where)] -= product
+            right[where] += e @ half_gradient[p0:p1].ravel()
+        return reduced, right, inverse
+
+    def back_substitute(self, lin: _Linear, inverse: np.ndarray, d_all: np.ndarray) -> np.ndarray:
+        """Point steps (P, 3) from the camera, lens and keyframe steps."""
+        obs, d = self.obs, self.d
+        right = lin.point_gradient.copy()
+        d_cam = d_all[:self.lens_at].reshape(-1, d)
+        along = np.einsum("mdk,md->mk", lin.cross, d_cam[obs.cam])
+        starts = self.point_bounds[:-1][self.seen]
+        if len(starts):
+            right[self.seen] += np.add.reduceat(along, starts, axis=0)
+        if self.lens:
+            right += np.einsum("plk,l->pk", lin.cross_lens, d_all[self.lens_at:self.key_at])
+        if len(obs.depth_obs):
+            d_key = d_all[self.key_at:].reshape(-1, 2)
+            np.add.at(right, obs.point[obs.depth_obs], np.einsum("mdk,md->mk", lin.cross_key, d_key[obs.depth_key]))
+        return -np.einsum("pij,pj->pi", inverse, right)
+
+    def solve_damped(self, lin: _Linear, damping: float) -> tuple[np.ndarray, np.ndarray] | None:
+        """Steps (N,) and (P, 3); None when the reduced system is not positive definite."""
+        reduced, right, inverse = self.reduce(lin, damping)
+        diagonal = np.diag(lin.camera)
+        index = np.arange(self.size)
+        reduced[index, index] += damping * diagonal + np.where(diagonal > 0, 1e-10 * diagonal, 1.0) + 1e-12
+        try:
+            factor = cho_factor(reduced, lower=False, overwrite_a=True, check_finite=False)
+        except LinAlgError:
+            return None
+        d_all = cho_solve(factor, right, check_finite=False)
+        if not np.isfinite(d_all).all():
+            return None
+        return d_all, self.back_substitute(lin, inverse, d_all)
+
+    def covariance_of_lens(self, x: Unknowns) -> dict[str, float]:
+        """Standard deviation of each shared unknown, given unit-variance normalised residuals, all else free."""
+        self.fix_depth_unit(x)
+        _, proj = self.cost(x)
+        lin = self.linearise(x, proj)
+        reduced, _, _ = self.reduce(lin, 1e-9)
+        n = self.lens_at
+        diagonal = np.diag(lin.camera)
+        index = np.arange(self.size)
+        # The gauge (7 directions) is held by a whisper of damping; the lens is not part of it.
+        reduced[index, index] += np.where(diagonal > 0, 1e-8 * diagonal, 1.0)
+        try:
+            inverse = cho_solve(cho_factor(reduced, check_finite=False), np.eye(self.size)[:, n:n + self.lens])
+        except LinAlgError:
+            return {name: np.inf for name in self.free.lens_columns}
+        return {name: float(np.sqrt(max(inverse[n + i, i], 0))) for i, name in enumerate(self.free.lens_columns)}
+
+    # iteration ------------------------------------------------------------------------------------------------------
+    def run(self, x: Unknowns, max_iterations: int = 20, tolerance: float = 1e-5, damping: float = 1e-4, progress=None) -> Adjusted:
+        """Levenberg-Marquardt until the cost falls by less than tolerance (relative) or the iterations are used up."""
+        self.fix_depth_unit(x)
+        cost, proj = self.cost(x)
+        done = False
+        used = 0
+        for used in range(1, max_iterations + 1):
+            lin = self.linearise(x, proj)
+            accepted = False
+            for _ in range(8):
+                solved = self.solve_damped(lin, damping)
+                if solved is not None:
+                    d_all, d_point = solved
+                    trial = step(x, d_all[:self.lens_at].reshape(-1, self.d), d_all[self.lens_at:self.key_at],
+                                 d_all[self.key_at:].reshape(-1, 2), d_point, self.free)
+                    trial_cost, trial_proj = self.cost(trial)
+                    if np.isfinite(trial_cost) and trial_cost < cost:
+                        accepted = True
+                        break
+                damping = max(damping * 8, 1e-8)
+            if not accepted:
+                done = True
+                break
+            gain = (cost - trial_cost) / max(cost, 1e-12)
+            x, cost, proj = trial, trial_cost, trial_proj
+            damping = max(damping / 6, 1e-10)
+            if progress is not None:
+                progress(used, max_iterations)
+            if gain < tolerance:
+                done = True
+                break
+        return Adjusted(x, cost, used, done)

@@ -1,0 +1,270 @@
+"""What the adjustment knows and what it may change: observations, unknowns, and the residuals with their derivatives.
+
+A point is a direction n (unit) and an inverse distance rho from a fixed origin o, so that points without parallax
+(rho near 0) are as well behaved as near ones (Civera et al., "Inverse Depth Parametrization for Monocular SLAM",
+TRO 2008; with the anchor held constant). In camera coordinates, up to the positive factor rho,
+
+    q = R (n + rho o) + rho t,      image = f (1 + k1 r^2 + k2 r^4) (q_x, q_y) / q_z,    r^2 = (q_x^2 + q_y^2) / q_z^2
+
+and the point's depth is q_z / rho.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+MIN_RHO = 1e-5
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Pixels and depths to be explained. Observations are sorted by point.
+
+    cam, point (M,) int; xy (M, 2) px from the principal point; sigma_px (M,);
+    row_shift (M, 2) px: how far the image moved while the sensor was read down to this row, per unit of row time.
+    Depth terms refer to pixel observations: depth_obs (D,) index into M; depth_key (D,) 0..K-1; depth_value (D,): disparity
+    or log depth from the network; depth_weight (D,) relative confidence.
+    """
+
+    cam: np.ndarray
+    point: np.ndarray
+    xy: np.ndarray
+    sigma_px: np.ndarray
+    row_shift: np.ndarray
+    cam_count: int
+    point_count: int
+    depth_obs: np.ndarray
+    depth_key: np.ndarray
+    depth_value: np.ndarray
+    depth_weight: np.ndarray
+    depth_is_log: bool
+    key_count: int
+
+    @staticmethod
+    def without_depth(cam, point, xy, sigma_px, row_shift, cam_count, point_count) -> Observations:
+        """Pixels only."""
+        none = np.zeros(0)
+        return Observations(cam, point, xy, sigma_px, row_shift, cam_count, point_count, none.astype(int), none.astype(int), none, none, True, 0)
+
+
+@dataclass(frozen=True)
+class Unknowns:
+    """The state. rotation (F, 3, 3), translation (F, 3): cam_from_world; log_focal (F,) of px; direction (P, 3) unit;
+    rho (P,) inverse distance from origin (P, 3); key_scale, key_shift (K,): log scale and unused for log depth,
+    scale and shift for disparity."""
+
+    rotation: np.ndarray
+    translation: np.ndarray
+    log_focal: np.ndarray
+    k1: float
+    k2: float
+    row_time: float
+    direction: np.ndarray
+    rho: np.ndarray
+    origin: np.ndarray
+    key_scale: np.ndarray
+    key_shift: np.ndarray
+
+    def points(self) -> np.ndarray:
+        """(P, 3) world positions; points at infinity are put far away."""
+        return self.origin + self.direction / np.maximum(self.rho, MIN_RHO)[:, None]
+
+    def centres(self) -> np.ndarray:
+        """(F, 3) camera positions."""
+        return -np.einsum("fji,fj->fi", self.rotation, self.translation)
+
+    def select_points(self, index: np.ndarray) -> Unknowns:
+        """The same cameras with a part of the points."""
+        return replace(self, direction=self.direction[index], rho=self.rho[index], origin=self.origin[index])
+
+
+@dataclass(frozen=True)
+class Freedom:
+    """What may change, and the priors that hold it."""
+
+    focal: bool = True
+    focal_varies: bool = False
+    k1: bool = False
+    k2: bool = False
+    row_time: bool = False
+    translation: bool = True
+    points: bool = True
+    cameras: bool = True
+    focal_prior_log: float = 0.0
+    focal_prior_sigma: float = np.inf  # of log focal
+    k1_prior_sigma: float = 0.3
+    k2_prior_sigma: float = 0.3
+    focal_smooth_sigma: float = 0.002  # second difference of log focal per frame^2
+    depth_sigma: float = 0.05  # of log depth, or of disparity relative to its median
+    depth_strength: float = 1.0  # weight of the whole depth term
+    loss: str = "soft_l1"
+    loss_width: float = 1.5  # in sigmas of a pixel observation
+
+    @property
+    def lens_columns(self) -> tuple[str, ...]:
+        """Shared unknowns, in order."""
+        names = []
+        if self.focal and not self.focal_varies:
+            names.append("focal")
+        names += [n for n in ("k1", "k2", "row_time") if getattr(self, n)]
+        return tuple(names)
+
+
+def skew(v: np.ndarray) -> np.ndarray:
+    """(..., 3) to (..., 3, 3)."""
+    out = np.zeros(v.shape[:-1] + (3, 3))
+    out[..., 0, 1], out[..., 0, 2], out[..., 1, 2] = -v[..., 2], v[..., 1], -v[..., 0]
+    out[..., 1, 0], out[..., 2, 0], out[..., 2, 1] = v[..., 2], -v[..., 1], v[..., 0]
+    return out
+
+
+def rotation_exp(w: np.ndarray) -> np.ndarray:
+    """Rodrigues, (..., 3) to (..., 3, 3)."""
+    angle = np.linalg.norm(w, axis=-1)[..., None, None]
+    k = skew(w)
+    small = angle < 1e-7
+    safe = np.where(small, 1.0, angle)
+    a = np.where(small, 1.0 - angle**2 / 6, np.sin(safe) / safe)
+    b = np.where(small, 0.5 - angle**2 / 24, (1 - np.cos(safe)) / safe**2)
+    return np.eye(3) + a * k + b * (k @ k)
+
+
+def tangent(n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two unit vectors across each direction n (P, 3)."""
+    helper = np.where(np.abs(n[:, :1]) < 0.7, [[1.0, 0, 0]], [[0, 1.0, 0]])
+    e1 = np.cross(n, helper)
+    e1 /= np.linalg.norm(e1, axis=1, keepdims=True)
+    return e1, np.cross(n, e1)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Residuals (M, 2) px and the middle results the derivatives need."""
+
+    residual: np.ndarray
+    q: np.ndarray
+    behind: np.ndarray
+
+
+def project(obs: Observations, x: Unknowns) -> Projection:
+    """Pixel residuals, predicted minus observed."""
+    base = x.direction + x.rho[:, None] * x.origin
+    q = np.einsum("mij,mj->mi", x.rotation[obs.cam], base[obs.point]) + x.rho[obs.point, None] * x.translation[obs.cam]
+    behind = q[:, 2] < 1e-6
+    z = np.where(behind, 1e-6, q[:, 2])
+    u = q[:, :2] / z[:, None]
+    r2 = (u**2).sum(1)
+    bend = 1 + r2 * (x.k1 + r2 * x.k2)
+    focal = np.exp(x.log_focal)[obs.cam]
+    residual = (focal * bend)[:, None] * u - obs.xy
+    if x.row_time:
+        residual = residual + x.row_time * obs.row_shift
+    return Projection(residual, np.c_[q[:, :2], z], behind)
+
+
+def pixel_jacobians(obs: Observations, x: Unknowns, proj: Projection, free: Freedom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Derivatives of the pixel residuals by camera (M, 2, 6 or 7), point (M, 2, 3) and lens (M, 2, L)."""
+    q, cam, point = proj.q, obs.cam, obs.point
+    iz = 1 / q[:, 2]
+    u, v = q[:, 0] * iz, q[:, 1] * iz
+    r2 = u * u + v * v
+    focal = np.exp(x.log_focal)[cam]
+    bend = 1 + r2 * (x.k1 + r2 * x.k2)
+    slope = 2 * (x.k1 + 2 * x.k2 * r2)
+    # d image / d (u, v)
+    duu, duv, dvv = focal * (bend + slope * u * u), focal * slope * u * v, focal * (bend + slope * v * v)
+    dq = np.empty((len(u), 2, 3))
+    dq[:, 0, 0], dq[:, 0, 1] = duu * iz, duv * iz
+    dq[:, 1, 0], dq[:, 1, 1] = duv * iz, dvv * iz
+    dq[:, 0, 2] = -(dq[:, 0, 0] * u + dq[:, 0, 1] * v)
+    dq[:, 1, 2] = -(dq[:, 1, 0] * u + dq[:, 1, 1] * v)
+    rho = x.rho[point]
+    by_cam = np.zeros((len(u), 2, 7 if free.focal_varies else 6))
+    if free.cameras:
+        # d q / d omega = -[q]x
+        by_cam[:, :, 0] = -dq[:, :, 1] * q[:, None, 2] + dq[:, :, 2] * q[:, None, 1]
+        by_cam[:, :, 1] = dq[:, :, 0] * q[:, None, 2] - dq[:, :, 2] * q[:, None, 0]
+        by_cam[:, :, 2] = -dq[:, :, 0] * q[:, None, 1] + dq[:, :, 1] * q[:, None, 0]
+        if free.translation:
+            by_cam[:, :, 3:6] = dq * rho[:, None, None]
+    image = (focal * bend)[:, None] * np.c_[u, v]
+    if free.focal_varies:
+        by_cam[:, :, 6] = image
+    by_point = np.zeros((len(u), 2, 3))
+    if free.points:
+        e1, e2 = tangent(x.direction)
+        turned = x.rotation[cam]
+        by_point[:, :, 0] = np.einsum("mki,mi->mk", dq, np.einsum("mij,mj->mi", turned, e1[point]))
+        by_point[:, :, 1] = np.einsum("mki,mi->mk", dq, np.einsum("mij,mj->mi", turned, e2[point]))
+        if free.translation:
+            arm = np.einsum("mij,mj->mi", turned, x.origin[point]) + x.translation[cam]
+            by_point[:, :, 2] = np.einsum("mki,mi->mk", dq, arm)
+    columns = {"focal": lambda: image, "k1": lambda: (focal * r2)[:, None] * np.c_[u, v],
+               "k2": lambda: (focal * r2 * r2)[:, None] * np.c_[u, v], "row_time": lambda: obs.row_shift}
+    by_lens = np.stack([columns[name]() for name in free.lens_columns], 2) if free.lens_columns else np.zeros((len(u), 2, 0))
+    return by_cam, by_point, by_lens
+
+
+def depth_residuals(obs: Observations, x: Unknowns, proj: Projection) -> np.ndarray:
+    """(D,) log depth against the network's, or disparity against its scaled and shifted one."""
+    at = obs.depth_obs
+    rho = np.maximum(x.rho[obs.point[at]], MIN_RHO)
+    if obs.depth_is_log:
+        return np.log(proj.q[at, 2] / rho) - obs.depth_value - x.key_scale[obs.depth_key]
+    return rho / proj.q[at, 2] - x.key_scale[obs.depth_key] * obs.depth_value - x.key_shift[obs.depth_key]
+
+
+def depth_jacobians(obs: Observations, x: Unknowns, proj: Projection, free: Freedom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Derivatives of the depth residuals by camera (D, 6 or 7), point (D, 3) and keyframe scale, shift (D, 2)."""
+    at, cam, point = obs.depth_obs, obs.cam[obs.depth_obs], obs.point[obs.depth_obs]
+    q = proj.q[at]
+    rho = np.maximum(x.rho[point], MIN_RHO)
+    by_cam = np.zeros((len(at), 7 if free.focal_varies else 6))
+    by_point = np.zeros((len(at), 3))
+    by_key = np.zeros((len(at), 2))
+    e1, e2 = tangent(x.direction)
+    turned = x.rotation[cam]
+    dz1 = np.einsum("mj,mj->m", turned[:, 2], e1[point])
+    dz2 = np.einsum("mj,mj->m", turned[:, 2], e2[point])
+    dzr = np.einsum("mj,mj->m", turned[:, 2], x.origin[point]) + x.translation[cam, 2]
+    if obs.depth_is_log:
+        by_z, by_rho = 1 / q[:, 2], -1 / rho
+        by_key[:, 0] = -1
+    else:
+        by_z, by_rho = -rho / q[:, 2] ** 2, 1 / q[:, 2]
+        by_key[:, 0], by_key[:, 1] = -obs.depth_value, -1
+    if free.cameras:
+        by_cam[:, 0], by_cam[:, 1] = by_z * q[:, 1], -by_z * q[:, 0]
+        if free.translation:
+            by_cam[:, 5] = by_z * rho
+    if free.points:
+        by_point[:, 0], by_point[:, 1] = by_z * dz1, by_z * dz2
+        if free.translation:
+            by_point[:, 2] = by_z * dzr + by_rho
+    return by_cam, by_point, by_key
+
+
+def step(x: Unknowns, d_cam: np.ndarray, d_lens: np.ndarray, d_key: np.ndarray, d_point: np.ndarray, free: Freedom) -> Unknowns:
+    """Apply a step of the linearised system: d_cam (F, 6 or 7), d_lens (L,), d_key (K, 2), d_point (P, 3)."""
+    turn = rotation_exp(d_cam[:, :3])
+    changed: dict = dict(rotation=turn @ x.rotation, translation=np.einsum("fij,fj->fi", turn, x.translation) + d_cam[:, 3:6])
+    if free.focal_varies:
+        changed["log_focal"] = x.log_focal + d_cam[:, 6]
+    for name, value in zip(free.lens_columns, d_lens, strict=True):
+        if name == "focal":
+            changed["log_focal"] = x.log_focal + value
+        else:
+            changed[name] = getattr(x, name) + float(value)
+    changed["key_scale"] = x.key_scale + d_key[:, 0]
+    changed["key_shift"] = x.key_shift + d_key[:, 1]
+    if free.points:
+        e1, e2 = tangent(x.direction)
+        n = x.direction + d_point[:, :1] * e1 + d_point[:, 1:2] * e2
+        length = np.linalg.norm(n, axis=1)
+        changed["direction"] = n / length[:, None]
+        # q is homogeneous: dividing the direction by its length divides rho as well
+        rho = (x.rho + d_point[:, 2]) / length
+        changed["rho"] = np.where(x.rho > MIN_RHO, np.maximum(rho, 0.1 * x.rho), np.maximum(rho, 0.0)) if free.translation else x.rho
+    return replace(x, **changed)

@@ -1,0 +1,143 @@
+"""From the adjusted state to the solution that is handed out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .bundle_model import project
+from .fuse import align_maps
+from .initialise import lift
+from .reconstruct import State
+from .resection import point_information
+from .selfcheck import Contender
+from .tracking import TrackedClip
+from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE, Camera, ClipReader, DepthMap, DepthSource, Progress, Settings, Solution
+from .verdict import judge, lens_spread, parallax_px
+from .view import ShotView, World
+
+SCENE_DEPTH = 5.0  # median depth of the points in a scene whose size is unknown
+
+
+def assemble(clip: ClipReader, settings: Settings, view: ShotView, tracked: TrackedClip, winner: Contender, contenders: list[Contender],
+             tracks: np.ndarray, held: np.ndarray, maps: dict[int, DepthMap], depth: DepthSource | None, progress: Progress, watch) -> Solution:
+    """Points with colours and errors, labels, aligned depth maps, figures and the verdict."""
+    state, model = winner.state, winner.model
+    world = state.world
+    everything = np.arange(view.frame_count)
+    spread = lens_spread(view, state, _some(everything, 60), tracks, model) if model.translation or model.focal_free else {}
+    parallax = parallax_px(view, state, everything, tracks) if model.translation else 0.0
+    if not model.translation:
+        put_at_network_depth(view, world)
+    metric = normalise(view, state, bool(maps) and view.depth_kind == "metric")
+    label = final_labels(view, state, model.translation)
+    fit = fit_of(view, state, label)
+    colour = np.asarray(tracked.colour)
+    good = world.known & (label == LABEL_STATIC) & (fit["length"] >= 4) & (world.rho > 1e-4) & np.isfinite(fit["rms"])
+    track_ids = np.nonzero(good)[0]
+    points = world.origin[good] + world.direction[good] / world.rho[good][:, None]
+    aligned = align_maps(view, world, maps, good, fit["sigma"])
+    depth_spread = float(np.median([a.spread for a in aligned])) if aligned else None
+    verdict = judge(view, settings, winner, contenders, tracks, spread, parallax, fit["frame_tracks"], depth.name if depth is not None and maps else None,
+                    depth_spread, tracked.bridged_by_descriptors)
+    progress("check", 1, 1)
+    pose = np.tile(np.eye(4), (view.frame_count, 1, 1))
+    pose[:, :3, :3], pose[:, :3, 3] = world.rotation, world.translation
+    bridging = tracked.bridging[1:] if len(tracked.bridging) > 1 else np.array([0])
+    quality = {
+        "held_out_px": round(verdict.error_px, 4), "held_out_tracks": int(held.sum()), "rms_px": round(float(fit["overall"]), 4),
+        "tracks": int(view.tracks.track_count), "static": int((label == LABEL_STATIC).sum()), "movers": int((label == LABEL_MOVER).sum()),
+        "unreliable": int((label == LABEL_UNRELIABLE).sum()), "observations": int(len(view.tracks.track)), "points": int(len(track_ids)),
+        "fewest_tracks_in_a_frame": int(fit["frame_tracks"].min()), "fewest_bridging_tracks": int(bridging.min()), "parallax_px": round(parallax, 3),
+        "noise_levels": round(float(tracked.noise_levels), 3),
+        "focal_spread": round(float(spread.get("focal", 0.0)), 5) if np.isfinite(spread.get("focal", 0.0)) else None,
+        "depth_spread": round(depth_spread, 4) if depth_spread is not None else None,
+    }
+    camera = Camera(view.width, view.height, float(view.centre[0]), float(view.centre[1]), float(world.k1), float(world.k2), float(world.row_time))
+    source = {"name": depth.name, "provider": depth.provider, "kind": depth.kind} if depth is not None else {"name": "none", "provider": "", "kind": ""}
+    return Solution(clip.info, camera, view.tracks.frame_numbers, pose, np.exp(world.log_focal), fit["frame_error"], fit["frame_tracks"], points, track_ids,
+                    colour[good], fit["rms"][good], fit["length"][good], fit["sigma"][good], view.tracks, label, held,
+                    tuple(int(view.tracks.frame_numbers[k]) for k in view.keys), aligned, verdict, metric, quality, (), dict(watch.seconds), source)
+
+
+def _some(frames: np.ndarray, most: int) -> np.ndarray:
+    return frames if len(frames) <= most else np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))
+
+
+def put_at_network_depth(view: ShotView, world: World) -> None:
+    """A camera that only turns sees no depth: points get the network's, or their neighbours', so that there is a scene."""
+    known = world.known.copy()
+    if world.rho[known].any():
+        return
+    direction = world.direction.copy()
+    world.known[:] = False
+    order = sorted(view.keys, key=lambda k: abs(k - view.frame_count // 2))
+    for f in [*order, *range(view.frame_count)]:
+        rows = view.rows_of(int(f))
+        rows = rows[known[view.tracks.track[rows]]]
+        if len(rows):
+            lift(view, world, int(f), rows, bool(view.keys))
+    world.direction[:] = direction
+    world.origin[:] = 0.0
+    world.translation[:] = 0.0
+
+
+def normalise(view: ShotView, state: State, metric: bool) -> bool:
+    """First camera at the origin looking along z; metres when a metric network says so, else a handy size. True if metric."""
+    world = state.world
+    static = world.known & (state.label == LABEL_STATIC) & (world.rho > 1e-4)
+    middle = view.frame_count // 2
+    factor = 1.0
+    if metric and world.key_scale:
+        factor = float(np.exp(-np.median(list(world.key_scale.values()))))
+    else:
+        rows = view.rows_of(middle)
+        seen = view.tracks.track[rows]
+        seen = seen[static[seen]]
+        if len(seen):
+            depth = world.depth_in(middle, seen)
+            depth = depth[depth > 0]
+            if len(depth):
+                factor = SCENE_DEPTH / float(np.median(depth))
+    world.rescale(factor)
+    for k in world.key_scale:
+        if view.depth_is_log:
+            world.key_scale[k] += np.log(factor)
+        else:
+            world.key_scale[k] /= factor
+            world.key_shift[k] /= factor
+    rotation, centre = world.rotation[0].copy(), world.centre(0)
+    centres = np.array([world.centre(f) for f in range(view.frame_count)])
+    world.rotation = world.rotation @ rotation.T
+    world.translation = -np.einsum("fij,fj->fi", world.rotation, (centres - centre) @ rotation.T)
+    world.direction = world.direction @ rotation.T
+    world.origin = (world.origin - centre) @ rotation.T
+    return metric
+
+
+def final_labels(view: ShotView, state: State, translation: bool) -> np.ndarray:
+    """Labels of all tracks; those that never got a point are unreliable."""
+    label = state.label.copy()
+    label[~state.world.known] = LABEL_UNRELIABLE
+    del translation
+    return label
+
+
+def fit_of(view: ShotView, state: State, label: np.ndarray) -> dict:
+    """Errors by track and by frame over the static observations."""
+    world, t = state.world, view.tracks
+    problem = view.problem(np.arange(view.frame_count), world.known, min_views=1, depth=False)
+    obs, x = problem.obs, world.gather(problem, view.depth_is_log)
+    proj = project(obs, x)
+    e2 = (proj.residual**2).sum(1)
+    n, frames = t.track_count, view.frame_count
+    length = np.bincount(t.track, minlength=n)
+    rms = np.full(n, np.nan)
+    rms[problem.tracks] = np.sqrt(np.bincount(obs.point, e2, minlength=obs.point_count) / np.maximum(np.bincount(obs.point, minlength=obs.point_count), 1))
+    static = (label[problem.tracks] == LABEL_STATIC)[obs.point]
+    # a slipped patch now and then is an outlier of the track, not an error of the camera
+    use = static & (e2 < (8 * max(state.scale, 0.5) * obs.sigma_px) ** 2)
+    count = np.bincount(obs.cam[static], minlength=frames)
+    error = np.sqrt(np.bincount(obs.cam[use], e2[use], minlength=frames) / np.maximum(np.bincount(obs.cam[use], minlength=frames), 1))
+    sigma = np.full(n, 1e3)
+    sigma[problem.tracks] = point_information(obs, x)
+    return {"rms": rms, "length": length, "frame_error": error, "frame_tracks": count, "sigma": sigma, "overall": np.sqrt(e2[use].mean()) if use.any() else np.nan}

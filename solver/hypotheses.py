@@ -1,0 +1,120 @@
+"""Which kind of shot is it? Quick starts under competing assumptions, on few frames and tracks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .initialise import Started, StartOptions, choose_frames, start
+from .types import Settings
+from .view import ShotView
+
+# Fields of view of common film lenses, as focal length over image width: 15 to 120 mm on Super 35.
+FOCAL_OVER_WIDTH = (0.7, 1.2, 2.2)
+DEFAULT_FOCAL_OVER_WIDTH = 1.3
+MAX_STILL_PX = 0.35
+
+
+def start_frames(view: ShotView, wanted: int, need_depth: bool) -> np.ndarray:
+    """Frames for the first reconstruction: well spread, with a keyframe near the middle, and joined by enough tracks."""
+    frames = choose_frames(view, wanted)
+    if need_depth and view.keys:
+        frames = np.union1d(frames, [view.keys[len(view.keys) // 2]])
+    return _close_gaps(view, frames)
+
+
+def _close_gaps(view: ShotView, frames: np.ndarray, share: float = 0.45) -> np.ndarray:
+    """Add frames where neighbours share less than this part of their tracks (fast moves)."""
+    t = view.tracks
+    sets: dict[int, np.ndarray] = {}
+
+    def seen(f: int) -> np.ndarray:
+        if f not in sets:
+            sets[f] = t.track[view.rows_of(f)]
+        return sets[f]
+
+    out = [int(frames[0])]
+    for f in frames[1:]:
+        stack = [int(f)]
+        while stack:
+            b = stack[-1]
+            a = out[-1]
+            both = len(np.intersect1d(seen(a), seen(b), assume_unique=True))
+            if b - a > 1 and both < share * max(min(len(seen(a)), len(seen(b))), 1):
+                stack.append((a + b) // 2)
+            else:
+                out.append(stack.pop())
+    return np.array(out)
+
+
+def choose_tracks(view: ShotView, frames: np.ndarray, wanted: int, allowed: np.ndarray, seed: int) -> np.ndarray:
+    """(N,) bool: long tracks, spread over the picture of every frame."""
+    t = view.tracks
+    rows = np.isin(t.frame_index, frames)
+    length = np.bincount(t.track[rows], minlength=t.track_count)
+    rng = np.random.default_rng(seed)
+    jitter = rng.uniform(0.8, 1.2, t.track_count)
+    chosen = np.zeros(t.track_count, bool)
+    cells = int(np.ceil(np.sqrt(wanted)))
+    order = sorted(frames, key=lambda f: abs(f - frames[len(frames) // 2]))
+    per_cell = max(1, wanted // (cells * cells))
+    for f in order:
+        r = view.rows_of(int(f))
+        r = r[(length[t.track[r]] >= 3) & allowed[t.track[r]]]
+        cell = (np.clip(t.xy[r, 1] / view.height * cells, 0, cells - 1).astype(int) * cells + np.clip(t.xy[r, 0] / view.width * cells, 0, cells - 1).astype(int))
+        have = np.bincount(cell[chosen[t.track[r]]], minlength=cells * cells)
+        best = np.argsort(-(length * jitter)[t.track[r]], kind="stable")
+        for i in best:
+            if not chosen[t.track[r[i]]] and have[cell[i]] < per_cell:
+                have[cell[i]] += 1
+                chosen[t.track[r[i]]] = True
+    return chosen
+
+
+def is_still(view: ShotView) -> bool:
+    """True when most tracks stay where they are: a lock-off."""
+    t = view.tracks
+    length = np.bincount(t.track, minlength=t.track_count)
+    mean = np.stack([np.bincount(t.track, view.xy[:, k], minlength=t.track_count) for k in (0, 1)], 1) / np.maximum(length, 1)[:, None]
+    away = np.hypot(*(view.xy - mean[t.track]).T)
+    spread = np.bincount(t.track, away, minlength=t.track_count) / np.maximum(length, 1)
+    long = length >= 0.5 * view.frame_count
+    if long.sum() < 20:
+        return False
+    # rocking by a few hundredths of a pixel is the tracker's; a camera that moves takes (nearly) everything along
+    return bool(np.median(spread[long]) < MAX_STILL_PX * 0.3 and np.percentile(spread[long], 70) < MAX_STILL_PX)
+
+
+def candidates(view: ShotView, settings: Settings, use_depth: bool) -> list[StartOptions]:
+    """Starts worth trying under the user's settings."""
+    w = view.width
+    varies = settings.focal_mode == "varying"
+    fixed = settings.focal_px if settings.focal_px and settings.focal_mode == "known" else None
+    distortion = settings.distortion != "none"
+    if fixed:
+        focals, free, sigma = (fixed / w,), False, 0.02
+    elif settings.focal_px:
+        focals, free, sigma = (settings.focal_px / w,), True, 0.08
+    else:
+        focals, free, sigma = FOCAL_OVER_WIDTH, True, 0.6
+    middle = focals[len(focals) // 2] * w
+    out: list[StartOptions] = []
+    if settings.motion in ("auto", "rotation"):
+        # the second: a zoom on a tripod
+        for v in ((False, True) if settings.focal_mode == "auto" and free else (varies,)):
+            out.append(StartOptions(middle, free, v and free, sigma, False, translation=False, distortion=distortion))
+    if settings.motion in ("auto", "free"):
+        if not varies or not free:
+            out += [StartOptions(f * w, free, False, sigma, use_depth, distortion=distortion) for f in focals]
+        if free and settings.focal_mode in ("auto", "varying"):
+            out += [StartOptions(middle, free, True, sigma, use_depth, distortion=distortion)]
+    return out
+
+
+def best_starts(view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: list[StartOptions], seed: int, progress=None) -> list[Started]:
+    """All starts, the best first (mean saturating cost of the pixels)."""
+    done = []
+    for i, o in enumerate(options):
+        done.append(start(view, frames, tracks, o, seed))
+        if progress is not None:
+            progress(i + 1, len(options))
+    return sorted(done, key=lambda s: s.cost)

@@ -1,0 +1,279 @@
+"""The start: depth-lifted keypoints of one frame, then every further frame by the points it sees.
+
+As in Liu, Nie, Hamid (CVPR 2022, section 3.2), the two-view start of classical structure from motion is replaced by depths
+from a network at the keypoints of a reference frame; frames are then registered outwards from it. Where no depth is to be
+had, all points start at one distance, which small moves forgive (Ha et al., "High-Quality Depth from Uncalibrated Small
+Motion Clip", CVPR 2016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .bundle import Adjustment, robust
+from .bundle_model import Freedom, project
+from .movers import consensus_pose, coverage_weight, residual_scale, track_fit
+from .resection import refine_points, resect
+from .view import Problem, ShotView, World, unproject
+
+NEAREST_OVER_FARTHEST = 8.0  # assumed depth range of a disparity map before the adjustment finds its shift
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """focal_varies: every frame may have its own focal length; use_depth: lift with the network's depth."""
+
+    focal_px: float
+    focal_free: bool = True
+    focal_varies: bool = False
+    focal_prior_sigma: float = 0.5
+    use_depth: bool = True
+    depth_sigma: float = 0.1
+    translation: bool = True
+    distortion: bool = False
+
+
+@dataclass
+class Started:
+    """A first reconstruction of the solve frames and the robust cost per observation by which starts are compared."""
+
+    world: World
+    cost: float
+    options: StartOptions
+    trust: np.ndarray  # (N,) how well a point at rest explains each track
+
+
+def choose_frames(view: ShotView, wanted: int) -> np.ndarray:
+    """Frames to start with: spread by image motion and time, never more than 10 frames apart."""
+    t = view.tracks
+    linked = (t.track[1:] == t.track[:-1]) & (np.diff(t.frame_index) == 1)
+    step = np.hypot(*(t.xy[1:] - t.xy[:-1]).T)[linked]
+    frame = t.frame_index[1:][linked]
+    motion = np.zeros(view.frame_count)
+    for f in range(1, view.frame_count):
+        s = step[frame == f] if len(step) < 200000 else step[np.searchsorted(frame, f):0]
+        motion[f] = np.median(s) if len(s) else 0.0
+    motion /= view.width
+    arc = np.cumsum(motion + max(0.25 * motion.mean(), 1e-4))
+    arc = (arc - arc[0]) / max(arc[-1] - arc[0], 1e-12)
+    pick = np.unique(np.r_[0, np.searchsorted(arc, np.linspace(0, 1, min(wanted, view.frame_count))).clip(0, view.frame_count - 1), view.frame_count - 1])
+    filled = [pick[:1]]
+    for a, b in zip(pick[:-1], pick[1:], strict=True):
+        filled.append(np.linspace(a, b, int(np.ceil((b - a) / 10)) + 1).round().astype(int)[1:])
+    return np.unique(np.concatenate(filled))
+
+
+def reference_frame(view: ShotView, frames: np.ndarray, need_depth: bool) -> int:
+    """The frame whose tracks reach most of the other frames, among those with depth when that is wanted."""
+    t = view.tracks
+    candidates = [f for f in view.keys if f in set(frames.tolist())] if need_depth and view.keys else list(frames)
+    length = np.bincount(t.track[np.isin(t.frame_index, frames)], minlength=t.track_count)
+    score = [length[t.track[view.rows_of(f)]].sum() for f in candidates]
+    return int(candidates[int(np.argmax(score))])
+
+
+def lift(view: ShotView, world: World, frame: int, rows: np.ndarray, use_depth: bool) -> None:
+    """Give tracks without a point one, from the frame's observations `rows`: the network's depth in line with the points
+    known there, or that of their neighbours."""
+    tracks = view.tracks.track[rows]
+    fresh = ~world.known[tracks]
+    if not fresh.any():
+        return
+    known_rows, new_rows = rows[~fresh], rows[fresh]
+    new = view.tracks.track[new_rows]
+    rotation = world.rotation[frame]
+    ray = unproject(view.xy[new_rows], float(np.exp(world.log_focal[frame])), world.k1, world.k2)
+    inverse_depth = np.full(len(new), np.nan)
+    depth = world.depth_in(frame, view.tracks.track[known_rows]) if len(known_rows) else np.zeros(0)
+    usable = depth > 1e-3
+    known_rows, depth = known_rows[usable], depth[usable]
+    value_new = view.depth_value[new_rows]
+    if use_depth and np.isfinite(value_new).any():
+        inverse_depth = _aligned(view, known_rows, 1 / depth, value_new) if len(known_rows) >= 12 else _raw_inverse_depth(view, value_new)
+    missing = ~np.isfinite(inverse_depth)
+    if missing.any():
+        if len(known_rows) >= 3:
+            inverse_depth[missing] = _from_neighbours(view.xy[known_rows], 1 / depth, view.xy[new_rows[missing]])
+        else:
+            inverse_depth[missing] = 1.0
+    # distance along the ray, not depth
+    rho = np.maximum(inverse_depth, 1e-3) * ray[:, 2]
+    world.direction[new] = ray @ rotation
+    world.rho[new] = rho
+    world.origin[new] = world.centre(frame)
+    world.known[new] = True
+
+
+def _raw_inverse_depth(view: ShotView, value: np.ndarray) -> np.ndarray:
+    """Before any point is known: inverse depth with median 1."""
+    if view.depth_is_log:
+        return np.exp(np.nanmedian(value) - value)
+    low, high = np.nanpercentile(value, [2, 98])
+    span = max(high - low, 1e-9)
+    inverse = np.clip((value - low) / span, -0.02, 1.5) * (1 - 1 / NEAREST_OVER_FARTHEST) + 1 / NEAREST_OVER_FARTHEST
+    return inverse / np.nanmedian(inverse)
+
+
+def _aligned(view: ShotView, known_rows: np.ndarray, inverse_depth: np.ndarray, value_new: np.ndarray) -> np.ndarray:
+    """The network's values through the scale (and shift) that fit the known points, robustly."""
+    value = view.depth_value[known_rows]
+    ok = np.isfinite(value)
+    if ok.sum() < 12:
+        return np.full(len(value_new), np.nan)
+    value, inverse_depth = value[ok], inverse_depth[ok]
+    if view.depth_is_log:
+        return np.exp(np.median(np.log(inverse_depth) + value) - value_new)
+    a = np.c_[value, np.ones(len(value))]
+    weight = np.ones(len(value))
+    for _ in range(8):
+        fit = np.linalg.lstsq(a * weight[:, None], inverse_depth * weight, rcond=None)[0]
+        residual = np.abs(a @ fit - inverse_depth)
+        weight = 1 / np.sqrt(1 + (residual / (1.4826 * np.median(residual) + 1e-9)) ** 2)
+    if fit[0] <= 0:
+        return np.full(len(value_new), np.nan)
+    return np.maximum(fit[0] * value_new + fit[1], 0.2 * inverse_depth.min())
+
+
+def _from_neighbours(known_xy: np.ndarray, inverse_depth: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    from scipy.spatial import cKDTree
+
+    k = min(5, len(known_xy))
+    _, index = cKDTree(known_xy).query(xy, k=k)
+    return np.median(inverse_depth[index.reshape(len(xy), k)], axis=1)
+
+
+def start(view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: StartOptions, seed: int = 0, progress=None) -> Started:
+    """A reconstruction of the given frames (ascending indices) from the given tracks (N,) bool."""
+    world = World.blank(view.frame_count, view.tracks.track_count, options.focal_px)
+    reference = reference_frame(view, frames, options.use_depth)
+    world.registered[reference] = True
+    rows = view.rows_of(reference)
+    lift(view, world, reference, rows[tracks[view.tracks.track[rows]]], options.use_depth)
+    rng = np.random.default_rng(seed)
+    trust = np.ones(view.tracks.track_count)
+    order = _outwards(frames, reference)
+    done = [reference]
+    next_adjustment = 3
+    for count, (frame, neighbour) in enumerate(order):
+        register(view, world, frame, neighbour, tracks, trust, options, rng)
+        done.append(frame)
+        rows = view.rows_of(frame)
+        lift(view, world, frame, rows[tracks[view.tracks.track[rows]]], options.use_depth)
+        last = count == len(order) - 1
+        if len(done) >= next_adjustment or last:
+            next_adjustment = int(np.ceil(1.6 * len(done)))
+            registered = np.sort(done)
+            adjust(view, world, registered, tracks & (trust > 0.25), options, iterations=8, width=8.0)
+            update_trust(view, world, registered, tracks, trust, options)
+            if last:
+                adjust(view, world, registered, tracks & (trust > 0.25), options, iterations=20, width=4.0)
+        if progress is not None:
+            progress(count + 1, len(order))
+    return Started(world, cost_of(view, world, np.sort(done), tracks), options, trust)
+
+
+def register(view: ShotView, world: World, frame: int, neighbour: int, tracks: np.ndarray, trust: np.ndarray, options: StartOptions, rng) -> None:
+    """Find the pose of a frame from the points it sees: consensus, then a robust fit."""
+    world.log_focal[frame] = world.log_focal[neighbour]
+    problem = view.problem(np.array([frame]), tracks & world.known, min_views=1, depth=False)
+    near = (world.rotation[neighbour], world.translation[neighbour])
+    focal = float(np.exp(world.log_focal[frame]))
+    obs, x = problem.obs, world.gather(problem, view.depth_is_log)
+    xy = obs.xy
+    if world.k1 or world.k2:
+        ray = unproject(xy, focal, world.k1, world.k2)
+        xy = ray[:, :2] / ray[:, 2:] * focal
+    weight = trust[problem.tracks] ** 2 * coverage_weight(xy, view.width, view.height)
+    target = x.points() if options.translation else x.direction
+    threshold = max(1.5, 2.5e-3 * view.width)
+    rotation, translation, _ = consensus_pose(target, xy, focal, weight, threshold, rng, translation=options.translation, near=near)
+    world.rotation[frame], world.translation[frame] = rotation, translation
+    x = world.gather(problem, view.depth_is_log)
+    obs = replace(obs, sigma_px=obs.sigma_px / np.sqrt(np.clip(trust[problem.tracks], 0.05, 1)))
+    for width in (12.0, 5.0):
+        x = resect(obs, x, loss="geman", width=width, iterations=12, focal=options.focal_varies and options.focal_free, focal_sigma=0.03,
+                   translation=options.translation)
+    world.rotation[frame], world.translation[frame], world.log_focal[frame] = x.rotation[0], x.translation[0], x.log_focal[0]
+    world.registered[frame] = True
+
+
+def update_trust(view: ShotView, world: World, frames: np.ndarray, tracks: np.ndarray, trust: np.ndarray, options: StartOptions) -> float:
+    """Trust of each track: how well a point at rest explains it in the registered frames; points are fitted anew for all."""
+    problem = view.problem(frames, tracks & world.known, depth=False)
+    if not len(problem.tracks):
+        return 1.0
+    x = world.gather(problem, view.depth_is_log)
+    x = refine_points(problem.obs, x, translation=options.translation, width=6.0, iterations=6)
+    scale = max(residual_scale(problem.obs, x), 0.5)
+    share, _ = track_fit(problem.obs, x, cut=max(6.0 * scale, 6.0))
+    views = np.bincount(problem.obs.point, minlength=problem.obs.point_count)
+    # few views say little: stay near one half
+    trust[problem.tracks] = (share * views + 0.6) / (views + 1.0) * np.where(share < 0.5, 0.4, 1.0)
+    fitted = problem.tracks
+    doubtful = trust[fitted] <= 0.25
+    world.direction[fitted[doubtful]], world.rho[fitted[doubtful]] = x.direction[doubtful], x.rho[doubtful]
+    return scale
+
+
+def adjust(view: ShotView, world: World, frames: np.ndarray, tracks: np.ndarray, options: StartOptions, *, iterations: int, width: float) -> None:
+    """Adjust what is known so far."""
+    align_keys(view, world, frames)
+    problem = view.problem(frames, tracks & world.known, depth=options.use_depth)
+    free = Freedom(focal=options.focal_free, focal_varies=options.focal_varies and options.focal_free, focal_prior_log=float(np.log(options.focal_px)),
+                   focal_prior_sigma=options.focal_prior_sigma, translation=options.translation, k1=options.distortion, depth_sigma=options.depth_sigma,
+                   depth_strength=depth_strength(problem), loss="cauchy", loss_width=width, focal_smooth_sigma=0.01)
+    adjustment = Adjustment(problem.obs, free, focal_frames=frames.astype(float))
+    found = adjustment.run(world.gather(problem, view.depth_is_log), max_iterations=iterations, tolerance=1e-4)
+    world.scatter(problem, found.unknowns)
+
+
+def depth_strength(problem: Problem, independent: float = 40.0) -> float:
+    """A network's errors hang together over regions and frames: all its values count as this many independent ones."""
+    return min(1.0, independent / max(len(problem.obs.depth_obs), 1))
+
+
+def align_keys(view: ShotView, world: World, frames: np.ndarray) -> None:
+    """Scale and shift of keyframes that have none yet, from the points they see."""
+    for k in view.keys:
+        if k in world.key_scale or k not in set(frames.tolist()):
+            continue
+        rows = view.rows_of(k)
+        rows = rows[world.known[view.tracks.track[rows]] & np.isfinite(view.depth_value[rows])]
+        if len(rows) < 8:
+            continue
+        depth = world.depth_in(k, view.tracks.track[rows])
+        rows, depth = rows[depth > 1e-3], depth[depth > 1e-3]
+        value = view.depth_value[rows]
+        if view.depth_is_log:
+            world.key_scale[k], world.key_shift[k] = float(np.median(np.log(depth) - value)), 0.0
+        else:
+            a = np.c_[value, np.ones(len(value))]
+            weight = np.ones(len(value))
+            for _ in range(8):
+                fit = np.linalg.lstsq(a * weight[:, None], weight / depth, rcond=None)[0]
+                residual = np.abs(a @ fit - 1 / depth)
+                weight = 1 / np.sqrt(1 + (residual / (1.4826 * np.median(residual) + 1e-9)) ** 2)
+            world.key_scale[k], world.key_shift[k] = float(fit[0]), float(fit[1])
+
+
+def cost_of(view: ShotView, world: World, frames: np.ndarray, tracks: np.ndarray, width: float = 6.0) -> float:
+    """Mean saturating cost of the pixels, to compare starts by: gross outliers count alike in all of them."""
+    problem = view.problem(frames, tracks & world.known, depth=False)
+    proj = project(problem.obs, world.gather(problem, view.depth_is_log))
+    s = (proj.residual**2).sum(1) / problem.obs.sigma_px**2
+    return float(robust(np.where(proj.behind, 1e9, s), "geman", width)[0].mean())
+
+
+def _outwards(frames: np.ndarray, reference: int) -> list[tuple[int, int]]:
+    """Frames in order of distance from the reference, each with its neighbour on the reference's side."""
+    frames = np.sort(frames)
+    at = int(np.nonzero(frames == reference)[0][0])
+    order = []
+    for step in range(1, len(frames)):
+        for side in (-1, 1):
+            i = at + side * step
+            if 0 <= i < len(frames):
+                order.append((int(frames[i]), int(frames[i - side])))
+    return order

@@ -1,0 +1,105 @@
+"""Telling the set from what moves in it.
+
+A camera must follow the set even where people carry many tracks. Two tools: poses by consensus (RANSAC over points that are
+known so far, weighted so that every part of the picture counts), and labels by residuals over a track's whole life.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .bundle_model import Observations, Unknowns, project
+from .resection import refine_points
+from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE
+
+
+def coverage_weight(xy: np.ndarray, width: int, height: int, cells: int = 12) -> np.ndarray:
+    """(n,) weights that let every occupied cell of the picture count by the square root of its crowd."""
+    if not len(xy):
+        return np.zeros(0)
+    cx = np.clip(((xy[:, 0] + width / 2) / width * cells).astype(int), 0, cells - 1)
+    cy = np.clip(((xy[:, 1] + height / 2) / height * cells).astype(int), 0, cells - 1)
+    _, cell, count = np.unique(cy * cells + cx, return_inverse=True, return_counts=True)
+    return 1 / np.sqrt(count[cell])
+
+
+def consensus_pose(world_points: np.ndarray, xy: np.ndarray, focal: float, trust: np.ndarray, threshold_px: float, rng: np.random.Generator,
+                   *, trials: int = 60, translation: bool = True, near: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray, float]:
+    """Pose (R, t, score) that most of the trusted points agree on.
+
+    world_points (n, 3): positions, or directions when translation is False; xy (n, 2) px from the principal point,
+    undistorted; trust (n,) >= 0: chance of being picked and weight in the score; near: a pose that takes part as it is.
+    """
+    n = len(xy)
+    rays = np.c_[xy / focal, np.ones(n)]
+    poses: list[tuple[np.ndarray, np.ndarray]] = [near] if near is not None else []
+    p = trust / max(trust.sum(), 1e-12)
+    need = 4 if translation else 2
+    if n >= need + 2 and (p > 0).sum() >= need:
+        camera = np.diag([focal, focal, 1.0])
+        for _ in range(trials):
+            pick = rng.choice(n, need, replace=False, p=p)
+            if translation:
+                ok, rotations, translations = cv2.solveP3P(world_points[pick[:3]], xy[pick[:3]], camera, None, cv2.SOLVEPNP_P3P)
+                best = None
+                for r, t in zip(rotations, translations, strict=True):
+                    q = cv2.Rodrigues(r)[0] @ world_points[pick[3]] + t.ravel()
+                    e = np.inf if q[2] <= 0 else float(np.hypot(*(focal * q[:2] / q[2] - xy[pick[3]])))
+                    if best is None or e < best[0]:
+                        best = (e, cv2.Rodrigues(r)[0], t.ravel())
+                if best is not None and best[0] < 8 * threshold_px:
+                    poses.append(best[1:])
+            else:
+                a = rays[pick] / np.linalg.norm(rays[pick], axis=1, keepdims=True)
+                b = world_points[pick] / np.linalg.norm(world_points[pick], axis=1, keepdims=True)
+                u, _, vt = np.linalg.svd(a.T @ b)
+                poses.append((u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt, np.zeros(3)))
+    if not poses:
+        return np.eye(3), np.zeros(3), 0.0
+    rotation = np.stack([r for r, _ in poses])
+    offset = np.stack([t for _, t in poses])
+    q = np.einsum("hij,nj->hni", rotation, world_points) + (offset[:, None] if translation else 0)
+    z = np.where(q[..., 2] > 1e-6, q[..., 2], np.nan)
+    e2 = ((focal * q[..., :2] / z[..., None] - xy) ** 2).sum(-1)
+    gain = np.where(np.isfinite(e2), np.maximum(0, 1 - e2 / threshold_px**2), 0.0)
+    score = gain @ trust
+    best = int(np.argmax(score))
+    return rotation[best], offset[best], float(score[best] / max(trust.sum(), 1e-12))
+
+
+def track_fit(obs: Observations, x: Unknowns, cut: float) -> tuple[np.ndarray, np.ndarray]:
+    """Per point: share of its observations within cut sigmas, and the RMS (px) of those."""
+    proj = project(obs, x)
+    e2 = (proj.residual**2).sum(1)
+    good = (e2 < (cut * obs.sigma_px) ** 2) & ~proj.behind
+    n = np.bincount(obs.point, minlength=obs.point_count)
+    g = np.bincount(obs.point, good, minlength=obs.point_count)
+    rms = np.sqrt(np.bincount(obs.point, e2 * good, minlength=obs.point_count) / np.maximum(g, 1))
+    return g / np.maximum(n, 1), rms
+
+
+def residual_scale(obs: Observations, x: Unknowns) -> float:
+    """How much larger than their sigmas residuals really are (robust, per coordinate)."""
+    proj = project(obs, x)
+    s = np.sqrt((proj.residual**2).sum(1)) / obs.sigma_px
+    return float(np.median(s) / 1.1774)
+
+
+def relabel(obs: Observations, x: Unknowns, *, translation: bool, scale: float, cut: float = 5.0, floor_px: float = 0.6) -> tuple[np.ndarray, Unknowns]:
+    """Labels (P,) of the points, and the unknowns with every point fitted to the cameras on its own.
+
+    A mover leaves its best static place for most of its life by far more than the noise; an unreliable track does so by
+    little or now and then (a slipped patch, an edge of two surfaces).
+    """
+    x = refine_points(obs, x, translation=translation, width=3.0 * max(scale, 1.0), iterations=8)
+    proj = project(obs, x)
+    error = np.sqrt((proj.residual**2).sum(1))
+    limit = np.maximum(cut * scale * obs.sigma_px, floor_px)
+    n = np.bincount(obs.point, minlength=obs.point_count)
+    share = np.bincount(obs.point, (error > limit) | proj.behind, minlength=obs.point_count) / np.maximum(n, 1)
+    far = np.bincount(obs.point, error > 3 * limit, minlength=obs.point_count) / np.maximum(n, 1)
+    label = np.full(obs.point_count, LABEL_STATIC)
+    label[share > 0.3] = LABEL_UNRELIABLE
+    label[far > 0.3] = LABEL_MOVER
+    return label, x

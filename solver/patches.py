@@ -1,0 +1,178 @@
+"""Sub-pixel refinement of patches against their first appearance.
+
+Inverse-compositional Lucas-Kanade with an affine warp and free gain and bias (Baker and Matthews, "Lucas-Kanade 20 Years
+On", IJCV 2004, sections 3.2 and 4; the photometric part is projected out as in section "Linear appearance variation" of
+part 3), all patches of a frame at once. The affine part carries a prior, the warp of the frame before, so that weakly
+textured patches do not wander.
+
+Positions here follow OpenCV: the first pixel's centre is (0, 0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+# A patch's affine warp changes by about this much per frame; it sets how stiffly the prior holds.
+AFFINE_STEP_PER_FRAME = 0.01
+# Residuals beyond this many robust deviations are taken for something in front of the patch.
+OCCLUSION_CUT = 2.5
+
+
+@dataclass
+class Templates:
+    """First appearances, ready for refinement: n patches of m samples.
+
+    values (n, m): zero mean, unit deviation under the window; jacobian (n, 6, m) of (dx, dy, a11-1, a12, a21, a22-1) with
+    the photometric directions projected out; contrast (n,): grey levels per unit; normal (n, 6, 6): the unweighted J J^T.
+    """
+
+    values: np.ndarray
+    jacobian: np.ndarray
+    contrast: np.ndarray
+    normal: np.ndarray
+
+    def take(self, index: np.ndarray) -> Templates:
+        """The templates of the given rows."""
+        return Templates(self.values[index], self.jacobian[index], self.contrast[index], self.normal[index])
+
+    @staticmethod
+    def join(first: Templates | None, second: Templates) -> Templates:
+        """Both, one after the other."""
+        if first is None:
+            return second
+        return Templates(*(np.concatenate([getattr(first, k), getattr(second, k)]) for k in ("values", "jacobian", "contrast", "normal")))
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What refinement found: xy (n, 2) px, affine (n, 2, 2) from template to image, ncc (n,), sigma_px (n,), step_px (n,)."""
+
+    xy: np.ndarray
+    affine: np.ndarray
+    ncc: np.ndarray
+    sigma_px: np.ndarray
+    step_px: np.ndarray
+
+
+class PatchGrid:
+    """Sample positions of a square patch and its round window."""
+
+    def __init__(self, radius: int) -> None:
+        self.radius = radius
+        r = np.arange(-radius, radius + 1, dtype=np.float32)
+        gx, gy = np.meshgrid(r, r)
+        self.x, self.y = gx.ravel(), gy.ravel()
+        distance2 = (self.x**2 + self.y**2) / (radius + 0.5) ** 2
+        self.window = np.exp(-1.5 * distance2).astype(np.float32)
+        self.window /= self.window.sum()
+
+
+def bilinear(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Values of a float32 image (H, W) at x, y (any shape), clamped at the border. Full float precision, unlike cv2.remap."""
+    h, w = image.shape
+    x = np.clip(x, 0, w - 1.001)
+    y = np.clip(y, 0, h - 1.001)
+    xi = x.astype(np.int32)
+    yi = y.astype(np.int32)
+    fx = x - xi
+    fy = y - yi
+    base = yi * w + xi
+    flat = image.ravel()
+    top = flat.take(base, mode="clip")
+    top += fx * (flat.take(base + 1, mode="clip") - top)
+    base += w
+    low = flat.take(base, mode="clip")
+    low += fx * (flat.take(base + 1, mode="clip") - low)
+    low -= top
+    low *= fy
+    top += low
+    return top
+
+
+def smooth(gray: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Float32 image, blurred just enough for bilinear sampling to be exact to hundredths of a pixel, and for grain."""
+    return cv2.GaussianBlur(gray, (0, 0), sigma_px) if gray.dtype == np.float32 else cv2.GaussianBlur(gray.astype(np.float32), (0, 0), sigma_px)
+
+
+def make_templates(image: np.ndarray, xy: np.ndarray, grid: PatchGrid) -> Templates:
+    """Cut templates out of a smoothed float32 image at xy (n, 2)."""
+    x = (xy[:, :1] + grid.x).astype(np.float32)
+    y = (xy[:, 1:] + grid.y).astype(np.float32)
+    value = bilinear(image, x, y)
+    gx = (bilinear(image, x + 0.5, y) - bilinear(image, x - 0.5, y))
+    gy = (bilinear(image, x, y + 0.5) - bilinear(image, x, y - 0.5))
+    window = grid.window
+    mean = value @ window
+    value = value - mean[:, None]
+    contrast = np.sqrt((value**2) @ window) + 1e-3
+    value /= contrast[:, None]
+    jac = np.stack([gx, gy, gx * grid.x, gx * grid.y, gy * grid.x, gy * grid.y], 1) / contrast[:, None, None]
+    # Take out what gain and bias would explain, so that they need not be solved for.
+    jac -= np.einsum("nkm,m->nk", jac, window)[..., None]
+    along = np.einsum("nkm,nm,m->nk", jac, value, window)
+    jac -= along[..., None] * value[:, None, :]
+    normal = np.einsum("nkm,nlm,m->nkl", jac, jac, window, optimize=True)
+    return Templates(value, jac.astype(np.float32), contrast, normal)
+
+
+def refine(image: np.ndarray, templates: Templates, xy: np.ndarray, affine: np.ndarray, grid: PatchGrid, *,
+           iterations: int = 4, noise_levels: float = 3.0, affine_slack: float = 1.0) -> Refined:
+    """Move patches to where they fit best.
+
+    image: smoothed float32 (H, W); xy (n, 2) start; affine (n, 2, 2) start and prior; noise_levels: the image's own noise
+    in grey levels; affine_slack: how much looser than a frame's step the prior may be.
+    """
+    n = len(xy)
+    xy = xy.astype(np.float64).copy()
+    start = xy.copy()
+    affine = affine.astype(np.float64).copy()
+    prior = affine.copy()
+    window = grid.window
+    count = 1.0 / float((window**2).sum())  # samples that really count
+    noise = (noise_levels / templates.contrast) ** 2 / count
+    stiff = noise / (AFFINE_STEP_PER_FRAME * affine_slack) ** 2
+    active = np.arange(n)
+    ncc = np.zeros(n)
+    spread = np.ones(n)
+    sigma = np.full(n, np.inf)
+    diag = np.arange(2, 6)
+    for step in range(iterations):
+        a = affine[active].astype(np.float32)
+        x = xy[active, :1].astype(np.float32) + a[:, 0, :1] * grid.x + a[:, 0, 1:] * grid.y
+        y = xy[active, 1:].astype(np.float32) + a[:, 1, :1] * grid.x + a[:, 1, 1:] * grid.y
+        value = bilinear(image, x, y)
+        value -= (value @ window)[:, None]
+        value /= (np.sqrt((value**2) @ window) + 1e-3)[:, None]
+        template = templates.values[active]
+        fit = np.einsum("nm,nm,m->n", value, template, window)
+        # The best gain is the correlation itself; what is left is the residual.
+        residual = value - template * fit[:, None]
+        robust = np.median(np.abs(residual), axis=1) * 1.4826 + 1e-3
+        weight = window / (1.0 + (residual / (OCCLUSION_CUT * robust[:, None])) ** 2) ** 2
+        jac = templates.jacobian[active]
+        weighted = jac * weight[:, None, :]
+        normal = weighted @ jac.transpose(0, 2, 1)
+        gradient = (weighted @ residual[..., None])[..., 0]
+        normal = normal.astype(np.float64)
+        gradient = gradient.astype(np.float64)
+        hold = stiff[active]
+        normal[:, diag, diag] += hold[:, None]
+        gradient[:, 2:] += hold[:, None] * (affine[active] - prior[active]).reshape(-1, 4)
+        normal[:, np.arange(6), np.arange(6)] += 1e-7
+        inverse = np.linalg.inv(normal)
+        d = (inverse @ gradient[..., None])[..., 0]
+        d[:, :2] = np.clip(d[:, :2], -2, 2)
+        d[:, 2:] = np.clip(d[:, 2:], -0.1, 0.1)
+        cur = affine[active]
+        xy[active] -= (cur @ d[:, :2, None])[..., 0]
+        affine[active] = cur - cur @ d[:, 2:].reshape(-1, 2, 2)
+        ncc[active] = fit
+        spread[active] = robust
+        sigma[active] = np.sqrt(np.maximum(inverse[:, 0, 0] + inverse[:, 1, 1], 0) / 2) * robust / np.sqrt(count)
+        active = active[np.hypot(d[:, 0], d[:, 1]) > 0.01]
+        if not len(active):
+            break
+    return Refined(xy, affine, ncc, sigma, np.hypot(*(xy - start).T))

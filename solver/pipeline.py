@@ -1,0 +1,240 @@
+"""A clip in, a solution out: the stages of a solve, one after the other."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from .errors import EXIT_UNSOLVED, HoldfastError
+from .finish import assemble
+from .hypotheses import best_starts, candidates, choose_tracks, is_still, start_frames
+from .reconstruct import Model, State, adjust_state, all_frames, extend, from_start, trim
+from .selfcheck import Contender, HeldOut, decide, flatten, hold_out
+from .tracking import TrackedClip, Tracker, TrackingOptions, track_clip
+from .types import LABEL_STATIC, Camera, ClipReader, DepthMap, DepthSource, MaskReader, Progress, Settings, Solution
+from .view import ShotView, World
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much work each quality level does."""
+
+    start_frames: int
+    start_tracks: int
+    solve_frames: int
+    depth_keyframes: int
+    final_iterations: int
+    compete_iterations: int
+
+    @staticmethod
+    def of(quality: str) -> Effort:
+        """Draft, standard, best."""
+        return {"draft": Effort(9, 200, 18, 6, 4, 6), "standard": Effort(12, 320, 28, 10, 8, 10), "best": Effort(16, 500, 48, 20, 20, 20)}[quality]
+
+
+class Stopwatch:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.begun = self.last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Book the time since the last lap."""
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
+        self.last = now
+
+
+class KeyframeDepths:
+    """Chooses keyframes while tracking runs and asks the network about them in a thread of its own."""
+
+    def __init__(self, source: DepthSource | None, frame_count: int, wanted: int) -> None:
+        self.source = source
+        self.spacing = max(4, frame_count // max(wanted, 1))
+        self.pool = ThreadPoolExecutor(1) if source is not None else None
+        self.waiting: dict[int, Future] = {}
+        self.last = -10**9
+        self.frame_count = frame_count
+
+    def offer(self, index: int, frame: int, image: np.ndarray) -> None:
+        """A frame went by; take it when the last keyframe lies far enough back."""
+        if self.pool is not None and (index == 0 or index - self.last >= self.spacing):
+            self.last = index
+            self.waiting[index] = self.pool.submit(self.source.predict, frame, image.copy())
+
+    def collect(self, progress: Progress) -> dict[int, DepthMap]:
+        """Wait for all maps: frame index -> map."""
+        maps: dict[int, DepthMap] = {}
+        for n, (index, future) in enumerate(self.waiting.items()):
+            found = future.result()
+            if found is not None and np.isfinite(found.values).mean() > 0.2 and np.nanstd(found.values) > 0:
+                maps[index] = found
+            progress("depth", n + 1, len(self.waiting))
+        if self.pool is not None:
+            self.pool.shutdown()
+        return maps
+
+
+def solve(clip: ClipReader, settings: Settings, depth: DepthSource | None, masks: MaskReader | None, progress: Progress) -> Solution:
+    """Track the camera of a clip. Raises HoldfastError when the clip gives nothing to hold on to."""
+    watch = Stopwatch()
+    info = clip.info
+    effort = Effort.of(settings.quality)
+    threads = settings.threads or 2
+    cv2.setNumThreads(threads)
+    options = TrackingOptions.for_quality(settings.quality, info.width, info.height, threads)
+    total = len(info.frames)
+    depths = KeyframeDepths(depth, total, effort.depth_keyframes)
+
+    def after_frame(index: int, frame: int, image: np.ndarray, tracker: Tracker) -> None:
+        depths.offer(index, frame, image)
+        progress("track", index + 1, max(total, index + 1))
+
+    tracked = track_clip(clip.images(), np.array(info.frames), options, ignore=masks.ignore if masks else lambda frame: None, on_frame=after_frame)
+    watch.lap("track")
+    check_trackable(tracked)
+    maps = depths.collect(progress)
+    watch.lap("depth")
+    if depth is not None and not maps:
+        progress.warn("depth.empty", f"{depth.name} gave no usable depth for any keyframe; solving on geometry alone.")
+    fov = [m.fov_x_deg for m in maps.values() if m.fov_x_deg]
+    if settings.focal_px is None and info.focal_px:
+        settings = replace(settings, focal_px=info.focal_px, focal_source=info.focal_source or "metadata")
+    elif settings.focal_px is None and fov:
+        settings = replace(settings, focal_px=0.5 * info.width / np.tan(np.radians(float(np.median(fov))) / 2), focal_source="network")
+    view = ShotView(tracked.tracks, info.width, info.height, maps)
+    winner, contenders, tracks, held = reconstruct(view, settings, effort, progress, watch)
+    solution = assemble(clip, settings, view, tracked, winner, contenders, tracks, held, maps, depth, progress, watch)
+    return replace(solution, timings={k: round(v, 3) for k, v in watch.seconds.items()} | {"total": round(time.perf_counter() - watch.begun, 3)})
+
+
+def check_trackable(tracked: TrackedClip) -> None:
+    """Refuse clips without anything to follow."""
+    tracks = tracked.tracks
+    frames = len(tracks.frame_numbers)
+    if frames < 3:
+        raise HoldfastError("clip.too_short", f"The clip has {frames} usable frame(s); a camera track needs at least 3.",
+                            "Choose a longer range.", EXIT_UNSOLVED)
+    if tracks.track_count < 12:
+        raise HoldfastError("track.nothing", f"Only {tracks.track_count} points could be followed: the picture is black, blank, or changes completely "
+                            "from frame to frame.", "Check the clip and the range; brighten dark footage; look whether a mask hides everything.", EXIT_UNSOLVED)
+    seen = np.bincount(tracks.frame_index, minlength=frames)
+    if (seen >= 8).sum() < max(3, 0.5 * frames):
+        raise HoldfastError("track.too_few", f"Fewer than 8 points can be followed in {int((seen < 8).sum())} of {frames} frames.",
+                            "Solve a part of the shot, or check for cuts, fades and heavy blur.", EXIT_UNSOLVED)
+
+
+def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Progress, watch: Stopwatch):
+    """Start, extend, let models compete, adjust all frames: (winner, contenders, used tracks, held-out tracks)."""
+    length = np.bincount(view.tracks.track, minlength=view.tracks.track_count)
+    usable = length >= 4
+    held = hold_out(view, 0.1, settings.seed) & usable
+    tracks = usable & ~held
+    use_depth = bool(view.keys)
+    if settings.motion == "auto" and is_still(view):
+        return still(view, settings, tracks, held, watch)
+    frames = start_frames(view, effort.start_frames, use_depth)
+    chosen = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
+    starts = best_starts(view, frames, chosen, candidates(view, settings, use_depth), settings.seed, progress=lambda d, n: progress("start", d, n + 2))
+    # the two best go on until they have settled; a start cut short says little about where it would end
+    settled = []
+    for s in starts[:2]:
+        state = from_start(view, s)
+        model = base_model(view, settings, s, use_depth)
+        trim(view, state, frames, chosen, model)
+        settled.append((start_cost(view, state, frames, chosen), model, state))
+        progress("start", len(starts) + len(settled), len(starts) + 2)
+    settled.sort(key=lambda entry: entry[0])
+    _, model, state = settled[0]
+    watch.lap("start")
+    rng = np.random.default_rng(settings.seed)
+    solve_frames = np.union1d(start_frames(view, effort.solve_frames, use_depth), frames)
+    solve_frames = np.union1d(solve_frames, view.keys).astype(int)
+    progress("adjust", 1, 8)
+    extend(view, state, solve_frames, usable, model, rng)
+    progress("adjust", 3, 8)
+    trim(view, state, solve_frames, tracks, model)
+    watch.lap("adjust")
+    progress("check", 1, 8)
+    base = Contender(model, state, HeldOut(np.zeros(0), np.zeros(0, int), np.inf))
+    winner, contenders = decide(view, base, rivals(settings, model), solve_frames, tracks, held, iterations=effort.compete_iterations,
+                                progress=lambda d, n: progress("check", d, n))
+    watch.lap("check")
+    progress("adjust", 5, 8)
+    trim(view, winner.state, solve_frames, tracks, winner.model, rounds=2)
+    all_frames(view, winner.state, tracks, winner.model, iterations=effort.final_iterations)
+    progress("adjust", 8, 8)
+    watch.lap("adjust")
+    return winner, contenders, tracks, held
+
+
+def start_cost(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> float:
+    """The cost by which settled starts are compared."""
+    from .initialise import cost_of
+
+    return cost_of(view, state.world, frames, tracks)
+
+
+def base_model(view: ShotView, settings: Settings, started, use_depth: bool) -> Model:
+    """The model a start goes on with: its own kind, with distortion free unless the user says otherwise."""
+    o = started.options
+    return Model(translation=o.translation, focal_free=o.focal_free, focal_varies=o.focal_varies, k1=settings.distortion != "none",
+                 k2=settings.distortion == "radial2", row_time=settings.rolling_shutter == "on", depth=use_depth,
+                 focal_prior_log=float(np.log(settings.focal_px or 1.3 * view.width)), focal_prior_sigma=0.05 if settings.focal_px else 0.5)
+
+
+def rivals(settings: Settings, base: Model) -> list[Model]:
+    """Models to compete with the base, the simplest first."""
+    lenses = {"none": [(False, False)], "radial1": [(True, False)], "radial2": [(True, True)]}.get(settings.distortion, [(False, False), (True, False), (True, True)])
+    if not base.focal_free or settings.focal_mode in ("constant", "known"):
+        focals = [False]
+    elif settings.focal_mode == "varying":
+        focals = [True]
+    else:
+        focals = [False, True] if base.focal_varies else [False]
+    motions = {"free": [True], "rotation": [False]}.get(settings.motion, [False, True] if base.translation else [False])
+    out = []
+    for motion in motions:
+        for varies in focals:
+            for k1, k2 in lenses:
+                out.append(replace(base, translation=motion, focal_varies=varies, k1=k1, k2=k2))
+    # poor combinations only cost time: rotation only is tried with the lens of the base, k2 with the base's focal
+    out = [m for m in out if m == base or not (m.k2 and (m.translation != base.translation or m.focal_varies != base.focal_varies))]
+    out = [m for m in out if m.translation == base.translation or (m.focal_varies == base.focal_varies and m.k1 == base.k1)]
+    if settings.rolling_shutter == "auto":
+        out.append(replace(base, row_time=True))
+    return out
+
+
+def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarray, watch: Stopwatch):
+    """A lock-off: one camera for all frames, movers left out, points on their rays at the network's depth."""
+    from .initialise import lift
+    from .reconstruct import classify
+
+    focal = settings.focal_px or 1.3 * view.width
+    world = World.blank(view.frame_count, view.tracks.track_count, focal)
+    world.registered[:] = True
+    for f in [*view.keys, *range(view.frame_count)]:
+        lift(view, world, f, view.rows_of(f), bool(view.keys))
+    flatten_depth = world.rho.copy()
+    state = State(world, np.full(view.tracks.track_count, LABEL_STATIC), 1.0)
+    model = Model(translation=False, focal_free=False, depth=bool(view.keys), focal_prior_log=float(np.log(focal)))
+    flatten(world)
+    everything = np.arange(view.frame_count)
+    adjust = replace(model)
+    classify(view, state, everything, tracks | held, adjust)
+    from .selfcheck import measure
+
+    heldout = measure(view, state, everything, held, False, 0.3)
+    world.rho[:] = flatten_depth
+    watch.lap("adjust")
+    winner = Contender(model, state, heldout, True, "nothing but movers changes between the frames")
+    return winner, [winner], tracks, held
+
+
+__all__ = ["solve", "Camera", "adjust_state"]

@@ -1,0 +1,209 @@
+"""From a start to the whole shot: more frames, more tracks, movers left behind, then all frames at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .bundle import Adjustment
+from .bundle_model import Freedom
+from .initialise import StartOptions, Started, align_keys, depth_strength, lift, register
+from .movers import relabel, residual_scale
+from .resection import refine_points, resect
+from .types import LABEL_STATIC
+from .view import ShotView, World
+
+MAX_FRAMES_AT_ONCE = 420  # beyond this, frames between keyframes are fitted to the points instead of adjusted
+
+
+@dataclass(frozen=True)
+class Model:
+    """What kind of camera is being solved for."""
+
+    translation: bool = True
+    focal_free: bool = True
+    focal_varies: bool = False
+    k1: bool = False
+    k2: bool = False
+    row_time: bool = False
+    depth: bool = True
+    focal_prior_log: float = 0.0
+    focal_prior_sigma: float = 0.5
+    depth_sigma: float = 0.08
+    depth_independent: float = 40.0
+    focal_smooth_sigma: float = 0.002
+
+    @property
+    def name(self) -> str:
+        """E.g. "free, constant focal, radial1"."""
+        lens = "radial2" if self.k2 else "radial1" if self.k1 else "no distortion"
+        focal = "varying focal" if self.focal_varies else "constant focal" if self.focal_free else "given focal"
+        return ", ".join([("free" if self.translation else "rotation only"), focal, lens] + (["rolling shutter"] if self.row_time else []))
+
+    def freedom(self, strength: float, loss: str, width: float) -> Freedom:
+        """What the adjustment may change under this model."""
+        return Freedom(focal=self.focal_free, focal_varies=self.focal_varies and self.focal_free, k1=self.k1, k2=self.k2, row_time=self.row_time,
+                       translation=self.translation, focal_prior_log=self.focal_prior_log, focal_prior_sigma=self.focal_prior_sigma,
+                       k1_prior_sigma=0.2, k2_prior_sigma=0.2, focal_smooth_sigma=self.focal_smooth_sigma, depth_sigma=self.depth_sigma,
+                       depth_strength=strength, loss=loss, loss_width=width)
+
+
+@dataclass
+class State:
+    """A reconstruction: the world, labels of the tracks (N,), and how much residuals exceed their sigmas."""
+
+    world: World
+    label: np.ndarray
+    scale: float
+    cost: float = np.inf
+
+
+def adjust_state(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, *, iterations: int = 15, loss: str = "cauchy",
+                 width: float = 3.0, tolerance: float = 1e-4, progress=None) -> None:
+    """Adjust the given frames with the static ones among the given tracks."""
+    world = state.world
+    align_keys(view, world, frames)
+    problem = view.problem(frames, tracks & world.known & (state.label == LABEL_STATIC), depth=model.depth and model.translation)
+    if not len(problem.tracks):
+        return
+    scale = max(state.scale, 0.3)
+    obs = replace(problem.obs, sigma_px=problem.obs.sigma_px * scale)
+    free = model.freedom(depth_strength(problem, model.depth_independent), loss, width)
+    found = Adjustment(obs, free, focal_frames=frames.astype(float)).run(world.gather(problem, view.depth_is_log), max_iterations=iterations,
+                                                                          tolerance=tolerance, progress=progress)
+    world.scatter(problem, found.unknowns)
+    if not model.focal_varies:
+        world.log_focal[:] = found.unknowns.log_focal[0]
+    state.scale = float(np.clip(residual_scale(problem.obs, found.unknowns), 0.3, 20))
+    state.cost = found.cost
+
+
+def classify(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, cut: float = 4.0) -> None:
+    """Label all given tracks anew against the cameras of the given frames; points of all of them are fitted."""
+    world = state.world
+    problem = view.problem(frames, tracks & world.known, depth=False)
+    if not len(problem.tracks):
+        return
+    label, x = relabel(problem.obs, world.gather(problem, view.depth_is_log), translation=model.translation, scale=state.scale, cut=cut)
+    state.label[problem.tracks] = label
+    # static points keep the adjustment's positions (depth term included); the others take what fits them
+    moved = label != LABEL_STATIC
+    world.direction[problem.tracks[moved]], world.rho[problem.tracks[moved]] = x.direction[moved], x.rho[moved]
+
+
+def trim(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, rounds: int = 4, iterations: int = 12) -> None:
+    """Adjust and relabel in turns: as movers leave, the scale of the residuals shrinks and shows the next ones."""
+    for turn in range(rounds):
+        before = state.label.copy()
+        scale = state.scale
+        adjust_state(view, state, frames, tracks, model, iterations=iterations, width=2.5)
+        classify(view, state, frames, tracks, model)
+        changed = (before != state.label)[tracks].mean()
+        if turn and changed < 0.005 and abs(state.scale / scale - 1) < 0.05:
+            break
+
+
+def extend(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, rng) -> None:
+    """Register further frames next to registered ones and give all tracks a point."""
+    world = state.world
+    frames = np.union1d(frames, np.nonzero(world.registered)[0])
+    options = StartOptions(focal_px=float(np.exp(np.median(world.log_focal[world.registered]))), focal_varies=model.focal_varies,
+                           focal_free=model.focal_free, translation=model.translation, use_depth=model.depth and model.translation)
+    trust = np.where(state.label == LABEL_STATIC, 1.0, 0.05)
+    have = np.nonzero(world.registered)[0]
+    for f in have:
+        rows = view.rows_of(f)
+        lift(view, world, f, rows[tracks[view.tracks.track[rows]]], options.use_depth)
+    todo = np.setdiff1d(frames, have)
+    # nearest to a registered frame first
+    while len(todo):
+        gap = np.abs(todo[:, None] - have[None]).min(axis=1)
+        at = int(np.argmin(gap))
+        frame = int(todo[at])
+        neighbour = int(have[np.argmin(np.abs(have - frame))])
+        if not _between(world, frame, have):
+            register(view, world, frame, neighbour, tracks, trust, options, rng)
+        else:
+            _interpolate(world, frame, have)
+            _resect_frames(view, state, np.array([frame]), tracks, model)
+            world.registered[frame] = True
+        rows = view.rows_of(frame)
+        lift(view, world, frame, rows[tracks[view.tracks.track[rows]]], options.use_depth)
+        have = np.sort(np.r_[have, frame])
+        todo = np.delete(todo, at)
+
+
+def _between(world: World, frame: int, have: np.ndarray) -> bool:
+    return bool((have < frame).any() and (have > frame).any())
+
+
+def _interpolate(world: World, frame: int, have: np.ndarray) -> None:
+    """A frame's pose from its registered neighbours: the closest guess there is."""
+    from scipy.spatial.transform import Rotation, Slerp
+
+    a, b = int(have[have < frame].max()), int(have[have > frame].min())
+    s = (frame - a) / (b - a)
+    rotation = Slerp([0, 1], Rotation.from_matrix(world.rotation[[a, b]]))(s).as_matrix()
+    centre = (1 - s) * world.centre(a) + s * world.centre(b)
+    world.rotation[frame], world.translation[frame] = rotation, -rotation @ centre
+    world.log_focal[frame] = (1 - s) * world.log_focal[a] + s * world.log_focal[b]
+
+
+def _resect_frames(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, width: float = 4.0) -> None:
+    world = state.world
+    problem = view.problem(frames, tracks & world.known & (state.label == LABEL_STATIC), min_views=1, depth=False)
+    if not len(problem.tracks):
+        return
+    x = world.gather(problem, view.depth_is_log)
+    for w in (4 * width, width):
+        x = resect(replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.5)), x, loss="geman", width=w, translation=model.translation,
+                   focal=model.focal_varies and model.focal_free, focal_sigma=0.01)
+    world.rotation[frames], world.translation[frames], world.log_focal[frames] = x.rotation, x.translation, x.log_focal
+
+
+def all_frames(view: ShotView, state: State, tracks: np.ndarray, model: Model, *, iterations: int, progress=None) -> None:
+    """Every frame of the shot gets a camera: interpolated, fitted to the points, then adjusted with everything."""
+    world = state.world
+    have = np.nonzero(world.registered)[0]
+    missing = np.setdiff1d(np.arange(view.frame_count), have)
+    for frame in missing:
+        if _between(world, frame, have):
+            _interpolate(world, int(frame), have)
+        else:
+            near = int(have[np.argmin(np.abs(have - frame))])
+            world.rotation[frame], world.translation[frame], world.log_focal[frame] = world.rotation[near], world.translation[near], world.log_focal[near]
+    if len(missing):
+        _resect_frames(view, state, missing, tracks, model)
+        world.registered[missing] = True
+    everything = np.arange(view.frame_count)
+    for f in everything:
+        rows = view.rows_of(int(f))
+        rows = rows[tracks[view.tracks.track[rows]]]
+        if (~world.known[view.tracks.track[rows]]).any():
+            lift(view, world, int(f), rows, model.depth and model.translation)
+    classify(view, state, everything, tracks, model)
+    if view.frame_count <= MAX_FRAMES_AT_ONCE:
+        adjust_state(view, state, everything, tracks, model, iterations=iterations, progress=progress)
+    else:
+        _adjust_in_windows(view, state, tracks, model, iterations)
+    classify(view, state, everything, tracks, model)
+
+
+def _adjust_in_windows(view: ShotView, state: State, tracks: np.ndarray, model: Model, iterations: int) -> None:
+    """Long shots: keyframes together, then points and frames in turns."""
+    frames = np.arange(view.frame_count)
+    step = int(np.ceil(view.frame_count / MAX_FRAMES_AT_ONCE))
+    adjust_state(view, state, np.unique(np.r_[frames[::step], frames[-1]]), tracks, model, iterations=iterations)
+    for _ in range(2):
+        _resect_frames(view, state, frames, tracks, model)
+        problem = view.problem(frames, tracks & state.world.known, depth=False)
+        x = state.world.gather(problem, view.depth_is_log)
+        state.world.scatter(problem, refine_points(replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.5)), x,
+                                                   translation=model.translation))
+
+
+def from_start(view: ShotView, started: Started) -> State:
+    """A state to go on from."""
+    label = np.where(started.trust > 0.25, LABEL_STATIC, 1)
+    return State(started.world.copy(), label, 2.0, started.cost)

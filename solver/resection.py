@@ -1,0 +1,139 @@
+"""Half-problems of the adjustment: cameras with the points held, and points with the cameras held.
+
+Both fall apart into small independent systems that are solved all at once, so they cost little even for thousands of frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .bundle import robust
+from .bundle_model import Freedom, Observations, Projection, Unknowns, pixel_jacobians, project, step
+
+
+def _weights(obs: Observations, proj: Projection, loss: str, width: float) -> tuple[np.ndarray, np.ndarray]:
+    s = (proj.residual**2).sum(1) / obs.sigma_px**2
+    cost, weight = robust(s, loss, width)
+    return np.where(proj.behind, 1e3, cost), np.where(proj.behind, 0.0, weight)
+
+
+def _group_sum(values: np.ndarray, order: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    out = np.zeros((len(bounds) - 1,) + values.shape[1:])
+    seen = np.diff(bounds) > 0
+    if seen.any():
+        out[seen] = np.add.reduceat(values[order], bounds[:-1][seen], axis=0)
+    return out
+
+
+def _solve_small(hessian: np.ndarray, gradient: np.ndarray, damping: np.ndarray) -> np.ndarray:
+    n = hessian.shape[1]
+    i = np.arange(n)
+    h = hessian.copy()
+    diagonal = h[:, i, i]
+    h[:, i, i] += damping[:, None] * diagonal + np.where(diagonal > 0, 1e-9 * diagonal + 1e-12, 1.0)
+    return -np.linalg.solve(h, gradient[..., None])[..., 0]
+
+
+def resect(obs: Observations, x: Unknowns, *, loss: str = "cauchy", width: float = 2.0, iterations: int = 10, translation: bool = True,
+           focal: bool = False, focal_sigma: float = 0.05, pose_prior: float = 0.0) -> Unknowns:
+    """Cameras (and, with focal, a focal length each, held near its start by focal_sigma in log) that see the points best.
+
+    Every camera keeps its own damping; a camera without observations stays. pose_prior: weight of staying where it is,
+    relative to the information of the observations.
+    """
+    free = Freedom(points=False, focal=focal, focal_varies=focal, translation=translation, loss=loss, loss_width=width)
+    order = np.argsort(obs.cam, kind="stable")
+    bounds = np.searchsorted(obs.cam[order], np.arange(obs.cam_count + 1))
+    damping = np.full(obs.cam_count, 1e-4)
+    start = x.log_focal.copy()
+    no_lens, no_key = np.zeros(0 if focal else 1), np.zeros((len(x.key_scale), 2))
+    free_columns = replace(free, focal=False) if not focal else free
+    no_lens = np.zeros(len(free_columns.lens_columns))
+    no_points = np.zeros((obs.point_count, 3))
+
+    def costs(state: Unknowns) -> tuple[np.ndarray, Projection, np.ndarray]:
+        proj = project(obs, state)
+        cost, weight = _weights(obs, proj, loss, width)
+        total = _group_sum(cost, order, bounds)
+        if focal:
+            total = total + ((state.log_focal - start) / focal_sigma) ** 2
+        return total, proj, weight
+
+    cost, proj, weight = costs(x)
+    for _ in range(iterations):
+        by_cam, _, _ = pixel_jacobians(obs, x, proj, free_columns)
+        w = weight / obs.sigma_px**2
+        hessian = _group_sum((by_cam[:, 0, :, None] * by_cam[:, 0, None, :] + by_cam[:, 1, :, None] * by_cam[:, 1, None, :]) * w[:, None, None], order, bounds)
+        gradient = _group_sum((by_cam * (proj.residual * w[:, None])[:, :, None]).sum(1), order, bounds)
+        if focal:
+            hessian[:, 6, 6] += focal_sigma**-2
+            gradient[:, 6] += (x.log_focal - start) / focal_sigma**2
+        d = _solve_small(hessian, gradient, damping + pose_prior)
+        trial = step(x, d, no_lens, no_key, no_points, free_columns)
+        trial_cost, trial_proj, trial_weight = costs(trial)
+        better = trial_cost < cost
+        damping = np.where(better, np.maximum(damping / 6, 1e-9), np.minimum(damping * 8, 1e6))
+        gain = np.where(better, (cost - trial_cost) / np.maximum(cost, 1e-9), 0.0)
+        x = replace(x, rotation=np.where(better[:, None, None], trial.rotation, x.rotation),
+                    translation=np.where(better[:, None], trial.translation, x.translation),
+                    log_focal=np.where(better, trial.log_focal, x.log_focal))
+        if better.all():
+            cost, proj, weight = trial_cost, trial_proj, trial_weight
+        else:
+            cost, proj, weight = costs(x)
+        if (gain < 1e-5).all() and better.mean() > 0.9:
+            break
+    return x
+
+
+def refine_points(obs: Observations, x: Unknowns, *, loss: str = "cauchy", width: float = 2.0, iterations: int = 10, translation: bool = True) -> Unknowns:
+    """Points that the given cameras see best."""
+    free = Freedom(cameras=False, focal=False, translation=translation, loss=loss, loss_width=width)
+    order = np.arange(len(obs.point))
+    bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
+    damping = np.full(obs.point_count, 1e-4)
+    no_cam, no_key = np.zeros((obs.cam_count, 6)), np.zeros((len(x.key_scale), 2))
+    proj = project(obs, x)
+    cost, weight = _weights(obs, proj, loss, width)
+    cost = _group_sum(cost, order, bounds)
+    for _ in range(iterations):
+        _, by_point, _ = pixel_jacobians(obs, x, proj, free)
+        w = weight / obs.sigma_px**2
+        hessian = _group_sum((by_point[:, 0, :, None] * by_point[:, 0, None, :] + by_point[:, 1, :, None] * by_point[:, 1, None, :]) * w[:, None, None],
+                             order, bounds)
+        gradient = _group_sum((by_point * (proj.residual * w[:, None])[:, :, None]).sum(1), order, bounds)
+        d = _solve_small(hessian, gradient, damping)
+        d[:, :2] = np.clip(d[:, :2], -0.2, 0.2)
+        trial = step(x, no_cam, np.zeros(0), no_key, d, free)
+        trial_proj = project(obs, trial)
+        trial_cost, trial_weight = _weights(obs, trial_proj, loss, width)
+        trial_cost = _group_sum(trial_cost, order, bounds)
+        better = trial_cost < cost
+        damping = np.where(better, np.maximum(damping / 6, 1e-9), np.minimum(damping * 8, 1e6))
+        gain = np.where(better, (cost - trial_cost) / np.maximum(cost, 1e-9), 0.0)
+        x = replace(x, direction=np.where(better[:, None], trial.direction, x.direction), rho=np.where(better, trial.rho, x.rho))
+        proj = project(obs, x)
+        cost, weight = _weights(obs, proj, loss, width)
+        cost = _group_sum(cost, order, bounds)
+        if (gain < 1e-5).all():
+            break
+    return x
+
+
+def point_information(obs: Observations, x: Unknowns) -> np.ndarray:
+    """(P,) relative standard deviation of each point's depth, cameras taken as exact."""
+    free = Freedom(cameras=False, focal=False)
+    proj = project(obs, x)
+    _, by_point, _ = pixel_jacobians(obs, x, proj, free)
+    w = (1 / obs.sigma_px**2)[:, None, None]
+    bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
+    h = _group_sum((by_point[:, 0, :, None] * by_point[:, 0, None, :] + by_point[:, 1, :, None] * by_point[:, 1, None, :]) * w, np.arange(len(obs.point)), bounds)
+    i = np.arange(3)
+    h[:, i, i] += 1e-12 * (1 + h[:, i, i])
+    # information of rho once the direction is free as well
+    block = h[:, :2, :2]
+    ridge = np.einsum("pi,pij,pj->p", h[:, :2, 2], np.linalg.inv(block + 1e-9 * np.eye(2)), h[:, :2, 2])
+    left = np.maximum(h[:, 2, 2] - ridge, 1e-18)
+    return np.minimum(1 / np.sqrt(left) / np.maximum(x.rho, 1e-5), 1e3)

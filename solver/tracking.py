@@ -1,0 +1,344 @@
+"""Sub-pixel tracks over long spans at the clip's full resolution.
+
+Every frame: pyramidal Lucas-Kanade from the frame before (checked backwards), then refinement of every patch against its
+first appearance (see patches.py), which keeps drift down. Lost tracks keep their first appearance for a while and are
+looked for again where their neighbours say they should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .detect import image_noise, spread_corners
+from .gap import bridge_prediction
+from .patches import PatchGrid, Templates, make_templates, refine, smooth
+from .types import Tracks
+
+SMOOTHING_PX = 0.7
+
+
+@dataclass(frozen=True)
+class TrackingOptions:
+    """How hard to look. Lengths in px are at the clip's full resolution."""
+
+    tracks_wanted: int = 800
+    patch_radius_px: int = 8
+    lk_window_px: int = 17
+    iterations: int = 4
+    min_ncc: float = 0.80
+    max_backward_px: float = 1.0
+    remember_lost_frames: int = 60
+    threads: int = 2
+
+    @staticmethod
+    def for_quality(quality: str, width: int, height: int, threads: int) -> TrackingOptions:
+        """Draft, standard or best at the given size."""
+        wanted = {"draft": 450, "standard": 800, "best": 1600}[quality]
+        # patches cover the same part of the picture, within what is affordable
+        size = np.sqrt(width * height)
+        radius = int(np.clip(round(size / 100), 6, 12))
+        return TrackingOptions(tracks_wanted=wanted, patch_radius_px=radius, lk_window_px=2 * radius + 3,
+                               iterations={"draft": 3, "standard": 4, "best": 6}[quality], threads=max(1, threads))
+
+
+@dataclass
+class TrackedClip:
+    """Tracks, the colour of each at its first appearance (N, 3) uint8 RGB, and how each pair of neighbours is bridged."""
+
+    tracks: Tracks
+    colour: np.ndarray
+    noise_levels: float
+    bridging: np.ndarray  # (F,) tracks that come over from the frame before
+    bridged_by_descriptors: tuple[int, ...]  # frame indices where the motion was too large for Lucas-Kanade
+
+
+@dataclass
+class _Live:
+    """The tracks of the moment, row by row."""
+
+    id: np.ndarray
+    xy: np.ndarray  # (n, 2) OpenCV px
+    velocity: np.ndarray  # (n, 2) px per frame
+    affine: np.ndarray  # (n, 2, 2) from first appearance
+    ref_frame: np.ndarray
+    ref_xy: np.ndarray
+    templates: Templates | None
+
+    @staticmethod
+    def empty() -> _Live:
+        return _Live(np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0, int), np.zeros((0, 2)), None)
+
+    def take(self, index: np.ndarray) -> _Live:
+        return _Live(self.id[index], self.xy[index], self.velocity[index], self.affine[index], self.ref_frame[index],
+                     self.ref_xy[index], self.templates.take(index) if self.templates is not None else None)
+
+    def join(self, other: _Live) -> _Live:
+        if other.templates is None:
+            return self
+        return _Live(*(np.concatenate([getattr(self, k), getattr(other, k)]) for k in ("id", "xy", "velocity", "affine", "ref_frame", "ref_xy")),
+                     Templates.join(self.templates, other.templates))
+
+
+class Tracker:
+    """Feeds on frames one by one; `result` gives the tracks."""
+
+    def __init__(self, options: TrackingOptions) -> None:
+        self.options = options
+        self.grid = PatchGrid(options.patch_radius_px)
+        self.live = _Live.empty()
+        self.lost = _Live.empty()
+        self.lost_since = np.zeros(0, int)
+        self.index = -1
+        self.gray: np.ndarray | None = None
+        self.next_id = 0
+        self.noise = 3.0
+        self.records: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []  # ids, frame index, xy, sigma
+        self.colours: list[np.ndarray] = []
+        self.bridging: list[int] = []
+        self.bridged: list[int] = []
+        self.last_detection = -99
+        self.pool = ThreadPoolExecutor(options.threads) if options.threads > 1 else None
+
+    # one frame ------------------------------------------------------------------------------------------------------
+    def step(self, image: np.ndarray, ignore: np.ndarray | None = None) -> None:
+        """Take the next frame: (H, W, 3) uint8 BGR, ignore (H, W) bool or None."""
+        self.index += 1
+        gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
+        fine = smooth(gray, SMOOTHING_PX)
+        if self.index == 0:
+            self.noise = max(0.5, image_noise(gray))
+        elif len(self.live.id):
+            self._follow(gray, fine)
+            if self.index % 4 == 0:
+                self._find_again(fine)
+        self.bridging.append(len(self.live.id) if self.index else 0)
+        if ignore is not None:
+            self._drop_ignored(ignore)
+        self._replenish(image, gray, fine, ignore)
+        self.gray = gray
+
+    def _follow(self, gray: np.ndarray, fine: np.ndarray) -> None:
+        live, opt = self.live, self.options
+        h, w = gray.shape
+        previous = live.xy.astype(np.float32)
+        guess = previous + live.velocity.astype(np.float32)
+        xy, ok = self._flow(gray, previous, guess)
+        if ok.mean() < 0.5:
+            # too far for the pyramid (whip pan, cut-like jolt): take the motion from descriptors, then try again
+            predicted = bridge_prediction(self.gray, gray, previous)
+            if predicted is not None:
+                xy2, ok2 = self._flow(gray, previous, predicted)
+                if ok2.sum() > ok.sum():
+                    xy, ok = xy2, ok2
+                    self.bridged.append(self.index)
+        margin = 2.0
+        ok &= (xy[:, 0] > margin) & (xy[:, 0] < w - 1 - margin) & (xy[:, 1] > margin) & (xy[:, 1] < h - 1 - margin)
+        keep = np.nonzero(ok)[0]
+        gone = np.nonzero(~ok)[0]
+        good = np.zeros(0, bool)
+        if len(keep):
+            moved = live.take(keep)
+            found = self._refine(fine, moved.templates, xy[keep], moved.affine)
+            good = self._trustworthy(found, xy[keep])
+            velocity = found.xy - moved.xy
+            moved = _Live(moved.id, found.xy, velocity, found.affine, moved.ref_frame, moved.ref_xy, moved.templates)
+            sure = np.nonzero(good)[0]
+            self.live = moved.take(sure)
+            self._record(self.live.id, self.live.xy, found.sigma_px[sure])
+            self._renew_references(fine)
+            gone = np.r_[gone, keep[~good]]
+        else:
+            self.live = _Live.empty()
+        self._remember(live.take(gone))
+
+    def _flow(self, gray: np.ndarray, previous: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        window = (self.options.lk_window_px,) * 2
+        criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.03)
+        xy, status, _ = cv2.calcOpticalFlowPyrLK(self.gray, gray, previous, guess.copy(), winSize=window, maxLevel=4, criteria=criteria,
+                                                 flags=cv2.OPTFLOW_USE_INITIAL_FLOW)
+        # Backwards from the found place; level 1 is enough, the start is close.
+        back, status2, _ = cv2.calcOpticalFlowPyrLK(gray, self.gray, xy, previous.copy(), winSize=window, maxLevel=1, criteria=criteria,
+                                                    flags=cv2.OPTFLOW_USE_INITIAL_FLOW)
+        ok = (status.ravel() > 0) & (status2.ravel() > 0)
+        ok &= np.hypot(*(back - previous).T) < self.options.max_backward_px
+        return xy.astype(np.float64), ok
+
+    def _refine(self, fine: np.ndarray, templates: Templates, xy: np.ndarray, affine: np.ndarray, slack: float = 1.0):
+        def part(index: np.ndarray):
+            return refine(fine, templates.take(index), xy[index], affine[index], self.grid, iterations=self.options.iterations,
+                          noise_levels=self.noise, affine_slack=slack)
+        n = len(xy)
+        if self.pool is None or n < 64:
+            return part(np.arange(n))
+        parts = list(self.pool.map(part, np.array_split(np.arange(n), self.options.threads)))
+        return type(parts[0])(*(np.concatenate([getattr(p, k) for p in parts]) for k in ("xy", "affine", "ncc", "sigma_px", "step_px")))
+
+    def _trustworthy(self, found, start: np.ndarray) -> np.ndarray:
+        # In grain the best correlation a true match can have is below one: 1/sqrt(1 + (noise/contrast)^2), twice.
+        det = found.affine[:, 0, 0] * found.affine[:, 1, 1] - found.affine[:, 0, 1] * found.affine[:, 1, 0]
+        return (found.ncc > self.options.min_ncc) & (found.step_px < 3.0) & (found.sigma_px < 0.5) & (det > 0.3) & (det < 3.0)
+
+    def _renew_references(self, fine: np.ndarray) -> None:
+        """A patch seen from too different a place gets a new first appearance (at the price of a small random step)."""
+        live = self.live
+        if not len(live.id):
+            return
+        change = np.abs(live.affine - np.eye(2)).max(axis=(1, 2))
+        old = np.nonzero(change > 0.22)[0]
+        if not len(old):
+            return
+        fresh = make_templates(fine, live.xy[old], self.grid)
+        for name in ("values", "jacobian", "contrast", "normal"):
+            getattr(live.templates, name)[old] = getattr(fresh, name)
+        live.affine[old] = np.eye(2)
+        live.ref_frame[old] = self.index
+        live.ref_xy[old] = live.xy[old]
+
+    # lost and found -------------------------------------------------------------------------------------------------
+    def _remember(self, gone: _Live) -> None:
+        long_enough = np.nonzero(self.index - gone.ref_frame >= 3)[0]
+        if len(long_enough):
+            self.lost = self.lost.join(gone.take(long_enough))
+            self.lost_since = np.r_[self.lost_since, np.full(len(long_enough), self.index)]
+        keep = np.nonzero(self.index - self.lost_since <= self.options.remember_lost_frames)[0]
+        if len(keep) > 2 * self.options.tracks_wanted:
+            keep = keep[-2 * self.options.tracks_wanted:]
+        if len(keep) < len(self.lost.id):
+            self.lost, self.lost_since = self.lost.take(keep), self.lost_since[keep]
+
+    def _find_again(self, fine: np.ndarray) -> None:
+        """Look for lost tracks where the neighbours of their first appearance have gone."""
+        lost, live = self.lost, self.live
+        if not len(lost.id) or len(live.id) < 12:
+            return
+        h, w = fine.shape
+        predicted = np.full((len(lost.id), 2), np.nan)
+        warp = np.tile(np.eye(2), (len(lost.id), 1, 1))
+        for ref in np.unique(lost.ref_frame):
+            rows = np.nonzero(lost.ref_frame == ref)[0]
+            same = np.nonzero(live.ref_frame == ref)[0]
+            if len(same) < 8:
+                continue
+            source, target = live.ref_xy[same], live.xy[same]
+            k = min(8, len(same))
+            distance = np.hypot(*(lost.ref_xy[rows][:, None] - source[None]).transpose(2, 0, 1))
+            near = np.argpartition(distance, k - 1, axis=1)[:, :k]
+            for i, row in enumerate(rows):
+                a = np.c_[source[near[i]] - lost.ref_xy[row], np.ones(k)]
+                reach = distance[i, near[i]].max() + 1
+                weight = np.exp(-((distance[i, near[i]] / reach) ** 2) * 2)[:, None]
+                # a light pull towards pure translation keeps collinear neighbours harmless
+                normal = a.T @ (a * weight) + np.diag([reach**2 * 0.1, reach**2 * 0.1, 1e-6])
+                shift = target[near[i]] - source[near[i]]
+                fit = np.linalg.solve(normal, a.T @ (shift * weight))
+                predicted[row] = lost.ref_xy[row] + fit[2]
+                warp[row] = np.eye(2) + fit[:2].T
+        margin = self.grid.radius / 2
+        inside = (predicted[:, 0] > margin) & (predicted[:, 0] < w - 1 - margin) & (predicted[:, 1] > margin) & (predicted[:, 1] < h - 1 - margin)
+        rows = np.nonzero(inside)[0]
+        if not len(rows):
+            return
+        found = self._refine(fine, lost.templates.take(rows), predicted[rows], warp[rows], slack=2.0)
+        sure = self._trustworthy(found, predicted[rows]) & (found.ncc > max(0.9, self.options.min_ncc)) & (found.step_px < 2.0)
+        # not on top of a track that lives
+        if sure.any():
+            gap = np.hypot(*(found.xy[:, None] - live.xy[None]).transpose(2, 0, 1)).min(axis=1)
+            sure &= gap > 3.0
+        hit = np.nonzero(sure)[0]
+        if not len(hit):
+            return
+        back = lost.take(rows[hit])
+        back = _Live(back.id, found.xy[hit], np.zeros((len(hit), 2)), found.affine[hit], back.ref_frame, back.ref_xy, back.templates)
+        self._record(back.id, back.xy, found.sigma_px[hit])
+        self.live = live.join(back)
+        stay = np.setdiff1d(np.arange(len(lost.id)), rows[hit])
+        self.lost, self.lost_since = lost.take(stay), self.lost_since[stay]
+
+    # new ones -------------------------------------------------------------------------------------------------------
+    def _drop_ignored(self, ignore: np.ndarray) -> None:
+        xy = np.rint(self.live.xy).astype(int)
+        inside = ignore[np.clip(xy[:, 1], 0, ignore.shape[0] - 1), np.clip(xy[:, 0], 0, ignore.shape[1] - 1)] if len(xy) else np.zeros(0, bool)
+        if inside.any():
+            dropped = self.live.id[inside]
+            self._forget(dropped)
+            self.live = self.live.take(np.nonzero(~inside)[0])
+
+    def _forget(self, ids: np.ndarray) -> None:
+        """Take this frame's observations of the given tracks back."""
+        for k in range(len(self.records) - 1, -1, -1):
+            rid, index, xy, sigma = self.records[k]
+            if index != self.index:
+                break
+            keep = ~np.isin(rid, ids)
+            self.records[k] = (rid[keep], index, xy[keep], sigma[keep])
+
+    def _replenish(self, image: np.ndarray, gray: np.ndarray, fine: np.ndarray, ignore: np.ndarray | None) -> None:
+        wanted = self.options.tracks_wanted
+        h, w = gray.shape
+        n = len(self.live.id)
+        since = self.index - self.last_detection
+        cells = self._empty_cells(w, h)
+        if not (n < 0.35 * wanted or (n < 0.85 * wanted and since >= 5) or (cells > 0.12 and since >= 5) or since >= 15):
+            return
+        self.last_detection = self.index
+        spacing = 0.55 * np.sqrt(w * h / wanted)
+        corners = spread_corners(gray, max(wanted - n, int(0.1 * wanted)), self.live.xy, ignore, spacing_px=max(4.0, spacing),
+                                 margin_px=self.grid.radius + 1, noise_levels=self.noise)
+        if not len(corners):
+            return
+        ids = np.arange(self.next_id, self.next_id + len(corners))
+        self.next_id += len(corners)
+        xy = corners.astype(np.float64)
+        born = _Live(ids, xy, np.zeros_like(xy), np.tile(np.eye(2), (len(xy), 1, 1)), np.full(len(xy), self.index), xy.copy(),
+                     make_templates(fine, xy, self.grid))
+        self._record(ids, xy, np.full(len(xy), 0.05))
+        xi, yi = xy.astype(int).T
+        blurred = cv2.blur(image, (3, 3)) if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+        self.colours.append(blurred[yi, xi][:, ::-1])
+        self.live = self.live.join(born) if self.live.templates is not None else born
+
+    def _empty_cells(self, w: int, h: int) -> float:
+        """Share of an 8 x 6 grid without a track."""
+        seen = np.zeros((6, 8), bool)
+        if len(self.live.id):
+            seen[np.clip((self.live.xy[:, 1] / h * 6).astype(int), 0, 5), np.clip((self.live.xy[:, 0] / w * 8).astype(int), 0, 7)] = True
+        return 1.0 - float(seen.mean())
+
+    def _record(self, ids: np.ndarray, xy: np.ndarray, sigma: np.ndarray) -> None:
+        self.records.append((ids, self.index, xy.copy(), sigma.astype(np.float32)))
+
+    # the end --------------------------------------------------------------------------------------------------------
+    def result(self, frame_numbers: np.ndarray, min_length: int = 3) -> TrackedClip:
+        """All tracks of at least min_length frames, in COLMAP's pixel convention."""
+        ids = np.concatenate([r[0] for r in self.records]) if self.records else np.zeros(0, int)
+        index = np.concatenate([np.full(len(r[0]), r[1]) for r in self.records]) if self.records else np.zeros(0, int)
+        xy = np.concatenate([r[2] for r in self.records]) if self.records else np.zeros((0, 2))
+        sigma = np.concatenate([r[3] for r in self.records]) if self.records else np.zeros(0, np.float32)
+        length = np.bincount(ids, minlength=self.next_id)
+        keep = length[ids] >= min_length
+        ids, index, xy, sigma = ids[keep], index[keep], xy[keep], sigma[keep]
+        order = np.lexsort((index, ids))
+        ids, index, xy, sigma = ids[order], index[order], xy[order], sigma[order]
+        kept, track = np.unique(ids, return_inverse=True)
+        colour = np.concatenate(self.colours)[kept] if self.colours else np.zeros((0, 3), np.uint8)
+        tracks = Tracks(np.asarray(frame_numbers), track.astype(np.int32), index.astype(np.int32), xy + 0.5, sigma, len(kept))
+        if self.pool is not None:
+            self.pool.shutdown()
+        return TrackedClip(tracks, colour, self.noise, np.array(self.bridging), tuple(self.bridged))
+
+
+def track_clip(images, frame_numbers: np.ndarray, options: TrackingOptions, *, ignore: Callable[[int], np.ndarray | None] = lambda frame: None,
+               on_frame: Callable[[int, int, np.ndarray, Tracker], None] = lambda index, frame, image, tracker: None) -> TrackedClip:
+    """Track a whole clip. images yields (frame number, BGR); on_frame is called after each (progress, keyframes)."""
+    tracker = Tracker(options)
+    seen = []
+    for frame, image in images:
+        tracker.step(image, ignore(frame))
+        seen.append(frame)
+        on_frame(tracker.index, frame, image, tracker)
+    return tracker.result(np.array(seen if seen else frame_numbers, int))

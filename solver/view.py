@@ -1,0 +1,175 @@
+"""From tracks to problems: choosing frames and tracks, sampling depth at keypoints, and the state of the whole shot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+
+from .bundle_model import MIN_RHO, Observations, Unknowns
+from .types import DepthMap, Tracks
+
+# Below this a track's own estimate of its error is too hopeful (interpolation, lighting, compression).
+SIGMA_FLOOR_PX = 0.08
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A part of the shot: observations with compact numbers, and what they stand for."""
+
+    obs: Observations
+    frames: np.ndarray  # (F',) frame index of each camera
+    tracks: np.ndarray  # (P',) track of each point
+    rows: np.ndarray  # (M',) row of each observation in the shot's tracks
+    keys: np.ndarray  # (K',) frame index of each keyframe with depth
+
+
+def sample_map(values: np.ndarray, xy: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Bilinear values of a map (h, w) that spans a width x height image, at xy (n, 2) px (first pixel centre 0.5)."""
+    h, w = values.shape
+    x = (xy[:, 0] * w / width - 0.5).astype(np.float32)
+    y = (xy[:, 1] * h / height - 0.5).astype(np.float32)
+    return cv2.remap(values.astype(np.float32), x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0].astype(np.float64)
+
+
+class ShotView:
+    """Tracks, seen as least-squares material. Pixels are taken from the principal point."""
+
+    def __init__(self, tracks: Tracks, width: int, height: int, depth_maps: dict[int, DepthMap], principal: tuple[float, float] | None = None) -> None:
+        self.tracks, self.width, self.height = tracks, width, height
+        self.centre = np.array(principal if principal is not None else (width / 2, height / 2))
+        self.frame_count = len(tracks.frame_numbers)
+        self.xy = tracks.xy - self.centre
+        self.sigma = np.hypot(SIGMA_FLOOR_PX, tracks.sigma_px.astype(np.float64))
+        self.keys = sorted(depth_maps)
+        self.depth_kind = depth_maps[self.keys[0]].kind if self.keys else "depth"
+        self.depth_is_log = self.depth_kind != "disparity"
+        m = len(tracks.track)
+        self.depth_value = np.full(m, np.nan)
+        self.depth_weight = np.ones(m)
+        self.by_frame = np.argsort(tracks.frame_index, kind="stable")
+        self.frame_bounds = np.searchsorted(tracks.frame_index[self.by_frame], np.arange(self.frame_count + 1))
+        for f, depth in depth_maps.items():
+            rows = self.rows_of(f)
+            value = sample_map(depth.values, tracks.xy[rows], width, height)
+            if depth.kind != "disparity":
+                value = np.log(np.where(value > 0, value, np.nan))
+            else:
+                value = value / max(float(np.nanpercentile(np.abs(depth.values), 95)), 1e-12)
+            self.depth_value[rows] = value
+            if depth.confidence is not None:
+                self.depth_weight[rows] = np.clip(sample_map(depth.confidence, tracks.xy[rows], width, height), 0.02, 1)
+        self.row_shift = self._row_shift()
+
+    def rows_of(self, frame: int) -> np.ndarray:
+        """Observations of one frame."""
+        return self.by_frame[self.frame_bounds[frame]:self.frame_bounds[frame + 1]]
+
+    def _row_shift(self) -> np.ndarray:
+        """Image velocity (px per frame) times the row's place (-0.5 .. 0.5)."""
+        t, f, xy = self.tracks.track, self.tracks.frame_index, self.tracks.xy
+        velocity = np.zeros_like(xy)
+        weight = np.zeros(len(t))
+        linked = (t[1:] == t[:-1]) & (f[1:] - f[:-1] <= 2)
+        d = (xy[1:] - xy[:-1]) / np.maximum(f[1:] - f[:-1], 1)[:, None]
+        for side in (slice(0, -1), slice(1, None)):
+            velocity[side][linked] += d[linked]
+            weight[side][linked] += 1
+        velocity /= np.maximum(weight, 1)[:, None]
+        return velocity * (self.tracks.xy[:, 1] / self.height - 0.5)[:, None]
+
+    def problem(self, frames: np.ndarray, tracks: np.ndarray, *, min_views: int = 2, depth: bool = True) -> Problem:
+        """Observations of the given tracks (N,) bool in the given frames (ascending indices)."""
+        cam_of = np.full(self.frame_count, -1)
+        cam_of[frames] = np.arange(len(frames))
+        t = self.tracks
+        rows = np.nonzero((cam_of[t.frame_index] >= 0) & tracks[t.track])[0]
+        views = np.bincount(t.track[rows], minlength=t.track_count)
+        rows = rows[views[t.track[rows]] >= min_views]
+        kept, point = np.unique(t.track[rows], return_inverse=True)
+        cam = cam_of[t.frame_index[rows]]
+        obs = Observations.without_depth(cam, point, self.xy[rows], self.sigma[rows], self.row_shift[rows], len(frames), len(kept))
+        keys = np.array([k for k in self.keys if cam_of[k] >= 0], int) if depth else np.zeros(0, int)
+        if len(keys):
+            key_of = np.full(self.frame_count, -1)
+            key_of[keys] = np.arange(len(keys))
+            at = np.nonzero((key_of[t.frame_index[rows]] >= 0) & np.isfinite(self.depth_value[rows]))[0]
+            obs = replace(obs, depth_obs=at, depth_key=key_of[t.frame_index[rows[at]]], depth_value=self.depth_value[rows[at]],
+                          depth_weight=self.depth_weight[rows[at]], depth_is_log=self.depth_is_log, key_count=len(keys))
+        return Problem(obs, np.asarray(frames), kept, rows, keys)
+
+
+@dataclass
+class World:
+    """Cameras of all frames and points of all tracks, as far as they are known."""
+
+    rotation: np.ndarray  # (F, 3, 3)
+    translation: np.ndarray  # (F, 3)
+    log_focal: np.ndarray  # (F,)
+    registered: np.ndarray  # (F,) bool
+    direction: np.ndarray  # (N, 3)
+    rho: np.ndarray  # (N,)
+    origin: np.ndarray  # (N, 3)
+    known: np.ndarray  # (N,) bool: the track has a point
+    k1: float = 0.0
+    k2: float = 0.0
+    row_time: float = 0.0
+    key_scale: dict[int, float] = field(default_factory=dict)
+    key_shift: dict[int, float] = field(default_factory=dict)
+
+    @staticmethod
+    def blank(frames: int, tracks: int, focal_px: float) -> World:
+        """Nothing known but a focal length."""
+        eye = np.eye(3)
+        return World(np.tile(eye, (frames, 1, 1)), np.zeros((frames, 3)), np.full(frames, np.log(focal_px)), np.zeros(frames, bool),
+                     np.tile(eye[2], (tracks, 1)), np.ones(tracks), np.zeros((tracks, 3)), np.zeros(tracks, bool))
+
+    def copy(self) -> World:
+        """An independent copy."""
+        return World(**{k: (v.copy() if hasattr(v, "copy") else v) for k, v in self.__dict__.items()})
+
+    def gather(self, p: Problem, is_log: bool) -> Unknowns:
+        """The unknowns of a problem."""
+        f, n = p.frames, p.tracks
+        scale = np.array([self.key_scale.get(int(k), 0.0 if is_log else 1.0) for k in p.keys])
+        shift = np.array([self.key_shift.get(int(k), 0.0) for k in p.keys])
+        return Unknowns(self.rotation[f], self.translation[f], self.log_focal[f], self.k1, self.k2, self.row_time, self.direction[n], self.rho[n],
+                        self.origin[n], scale, shift)
+
+    def scatter(self, p: Problem, x: Unknowns) -> None:
+        """Take a problem's unknowns back."""
+        f, n = p.frames, p.tracks
+        self.rotation[f], self.translation[f], self.log_focal[f] = x.rotation, x.translation, x.log_focal
+        self.direction[n], self.rho[n], self.origin[n] = x.direction, x.rho, x.origin
+        self.k1, self.k2, self.row_time = x.k1, x.k2, x.row_time
+        for i, k in enumerate(p.keys):
+            self.key_scale[int(k)], self.key_shift[int(k)] = float(x.key_scale[i]), float(x.key_shift[i])
+
+    def centre(self, frame: int) -> np.ndarray:
+        """(3,) position of a camera."""
+        return -self.rotation[frame].T @ self.translation[frame]
+
+    def depth_in(self, frame: int, tracks: np.ndarray) -> np.ndarray:
+        """Depth of points in a camera; the caller picks known ones."""
+        rho = np.maximum(self.rho[tracks], MIN_RHO)
+        world = self.origin[tracks] + self.direction[tracks] / rho[:, None]
+        return world @ self.rotation[frame][2] + self.translation[frame][2]
+
+    def rescale(self, factor: float) -> None:
+        """Make the scene factor times as large."""
+        self.translation *= factor
+        self.origin *= factor
+        self.rho /= factor
+        self.key_scale = {k: v + 0.0 for k, v in self.key_scale.items()}
+
+
+def unproject(xy: np.ndarray, focal: float, k1: float, k2: float) -> np.ndarray:
+    """Unit rays (n, 3) of px from the principal point (n, 2)."""
+    distorted = xy / focal
+    u = distorted.copy()
+    for _ in range(8 if (k1 or k2) else 0):
+        r2 = (u**2).sum(1, keepdims=True)
+        u = distorted / np.maximum(1 + r2 * (k1 + r2 * k2), 0.2)
+    ray = np.c_[u, np.ones(len(u))]
+    return ray / np.linalg.norm(ray, axis=1, keepdims=True)
