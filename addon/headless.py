@@ -14,7 +14,7 @@ class SolveFailed(Exception):
     """The solver gave up. code, message and hint are its own."""
 
     def __init__(self, code: str, message: str, hint: str, exit_code: int) -> None:
-        super().__init__(f"{message}. {hint}" if hint else message)
+        super().__init__(f"{message.rstrip('.')}. {hint}" if hint else message)
         self.code, self.message, self.hint, self.exit_code = code, message, hint, exit_code
 
 
@@ -133,13 +133,14 @@ def save_blend(path: str | Path) -> Path:
     """Save the file; paths to footage and job folder become relative to it."""
     path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    folders = {clip.name: importer.job_folder_of(clip) for clip in bpy.data.movieclips if clip.holdfast.solved}
-    bpy.ops.wm.save_as_mainfile(filepath=str(path), relative_remap=True)
     for clip in bpy.data.movieclips:
-        if clip.name in folders:
-            clip.holdfast.job_folder = importer.relative_path(folders[clip.name])
-            clip.filepath = importer.relative_path(Path(bpy.path.abspath(clip.filepath)))
-    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+        if clip.library:
+            continue
+        if clip.holdfast.solved:
+            clip.holdfast.job_folder = importer.relative_path(importer.job_folder_of(clip), path.parent)
+        clip.filepath = importer.relative_path(Path(bpy.path.abspath(clip.filepath)), path.parent)
+    # Paths are as they must be after saving: Blender need not change them.
+    bpy.ops.wm.save_as_mainfile(filepath=str(path), relative_remap=False)
     return path
 
 

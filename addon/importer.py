@@ -49,7 +49,7 @@ def import_shot(scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: str |
     collection = scene_objects.ensure_collection(scene, uid, f"Holdfast {stem}")
     parent, scale, words = _stand(scene, collection, uid, shot, stem)
     camera = scene_camera.build_camera(scene, collection, clip, shot, parent, uid, scale, sensor_mm)
-    points = scene_points.build_points(scene, collection, clip, shot, parent, uid, scale)
+    points = scene_points.build_points(scene, collection, clip, shot, parent, uid)
     scene_clip.set_clip_lens(clip, shot, sensor_mm)
     track_count = scene_clip.write_tracks(clip, shot, clip.holdfast.marker_limit)
 
@@ -136,14 +136,14 @@ def _focal_words(shot: jobfolder.Shot, sensor_mm: float) -> str:
     return text
 
 
-def relative_path(folder: Path) -> str:
-    """A path relative to the .blend file where that is saved, so that the project can be moved."""
-    if not bpy.data.filepath:
-        return str(folder)
+def relative_path(path: Path, start: Path | None = None) -> str:
+    """A path relative to a folder (that of the saved .blend file by default), so that the project can be moved."""
+    if start is None and not bpy.data.filepath:
+        return str(path)
     try:
-        return bpy.path.relpath(str(folder))
+        return bpy.path.relpath(str(path), start=str(start) if start else None)
     except ValueError:  # another drive
-        return str(folder)
+        return str(path)
 
 
 def job_folder_of(clip: bpy.types.MovieClip) -> Path:

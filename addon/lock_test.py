@@ -157,9 +157,12 @@ def render_overview(scene: bpy.types.Scene, clip: bpy.types.MovieClip, path: Pat
     made: list[bpy.types.ID] = []
     view = bpy.data.scenes.new("Holdfast Overview")
     hidden = cloud.hide_render
+    radius = scene_points.radius(cloud)
     try:
         view.collection.objects.link(cloud)
         cloud.hide_render = False
+        scene_points.set_radius(cloud, 0.0065 * depth)
+        scene_points.set_brightness(2.0)
         for ob in scene_objects.tagged(scene, uid, scene_objects.PROP):
             view.collection.objects.link(ob)
         made += _draw(view, "path", [centres], 0.006 * depth, (1.0, 0.45, 0.05))
@@ -193,6 +196,8 @@ def render_overview(scene: bpy.types.Scene, clip: bpy.types.MovieClip, path: Pat
         bpy.ops.render.render(write_still=True, scene=view.name)
     finally:
         cloud.hide_render = hidden
+        scene_points.set_radius(cloud, radius)
+        scene_points.set_brightness(1.0)
         bpy.data.scenes.remove(view)
         for item in made:
             with contextlib.suppress(ReferenceError):
@@ -253,9 +258,6 @@ def _look(eye: bpy.types.Object, c2w: np.ndarray, depth: float) -> None:
     forward = np.array([c2w[0, 2], c2w[1, 2], 0.0])
     forward /= max(1e-9, np.linalg.norm(forward))
     side = np.array([forward[1], -forward[0], 0.0])
-    place = c2w[:3, 3] - 0.75 * depth * forward + 0.55 * depth * side + np.array([0.0, 0.0, 0.65 * depth])
-    target = c2w[:3, 3] + 0.45 * depth * c2w[:3, 2]
+    place = c2w[:3, 3] - 0.55 * depth * forward + 0.5 * depth * side + np.array([0.0, 0.0, 0.6 * depth])
+    target = c2w[:3, 3] + 0.55 * depth * c2w[:3, 2]
     eye.matrix_world = Matrix.Translation(Vector(place)) @ Vector(target - place).to_track_quat("-Z", "Y").to_matrix().to_4x4()
-
-
-__all__ = ("render_lock_frames", "render_overview", "scene_points")

@@ -15,8 +15,8 @@ _NODES = "Holdfast Points"
 
 
 def build_points(scene: bpy.types.Scene, collection: bpy.types.Collection, clip: bpy.types.MovieClip, shot: jobfolder.Shot,
-                 parent: bpy.types.Object, uid: str, scale: float) -> bpy.types.Object:
-    """Make or renew the clip's point cloud, in the solver's frame under the parent. scale: of the parent."""
+                 parent: bpy.types.Object, uid: str) -> bpy.types.Object:
+    """Make or renew the clip's point cloud, in the solver's frame under the parent."""
     points = shot.points
     mesh = bpy.data.meshes.new(f"{clip.name} Points")
     mesh.vertices.add(len(points.xyz))
@@ -37,10 +37,45 @@ def build_points(scene: bpy.types.Scene, collection: bpy.types.Collection, clip:
     ob.hide_render = True
     modifier = ob.modifiers.get("Points") or ob.modifiers.new("Points", "NODES")
     modifier.node_group = points_nodes()
-    radius = next(item for item in modifier.node_group.interface.items_tree if item.item_type == "SOCKET" and item.name == "Radius")
-    # Modifiers work in the object's own frame, which the parent scales.
-    modifier[radius.identifier] = 0.012 / max(scale, 1e-9)
+    set_radius(ob, 0.012)
     return ob
+
+
+def _radius_socket(ob: bpy.types.Object) -> tuple[bpy.types.Modifier, str] | None:
+    """The modifier of a point cloud and the identifier of its radius."""
+    modifier = ob.modifiers.get("Points")
+    if modifier is None or modifier.node_group is None:
+        return None
+    for item in modifier.node_group.interface.items_tree:
+        if item.item_type == "SOCKET" and item.name == "Radius":
+            return modifier, item.identifier
+    return None
+
+
+def set_radius(ob: bpy.types.Object, radius: float) -> None:
+    """Size of the points in scene units."""
+    found = _radius_socket(ob)
+    if found:
+        # Modifiers work in the object's own frame, which the parent scales.
+        found[0][found[1]] = float(radius / _scale(ob))
+        ob.update_tag()
+
+
+def radius(ob: bpy.types.Object) -> float:
+    """Size of the points in scene units."""
+    found = _radius_socket(ob)
+    return float(found[0][found[1]]) * _scale(ob) if found else 0.012
+
+
+def _scale(ob: bpy.types.Object) -> float:
+    return max(1e-9, ob.parent.matrix_basis.median_scale if ob.parent else 1.0)
+
+
+def set_brightness(strength: float) -> None:
+    """How bright the points shine."""
+    for node in points_material().node_tree.nodes:
+        if node.type == "EMISSION":
+            node.inputs["Strength"].default_value = strength
 
 
 def linear_colours(rgb: np.ndarray) -> np.ndarray:

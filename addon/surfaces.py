@@ -51,7 +51,7 @@ def _proxy(scene: bpy.types.Scene, collection: bpy.types.Collection, uid: str, r
     ob.parent = parent
     ob.matrix_parent_inverse = Matrix()
     ob.is_shadow_catcher = True
-    ob.visible_glossy = ob.visible_diffuse = True
+    ob.visible_shadow = role == scene_objects.GROUND  # the footage has the shadows of what the proxies stand for already
     ob.display_type = "BOUNDS"
     ob.hide_select = True  # still hit by snapping and by ray casts
     mesh.materials.append(proxy_material())
