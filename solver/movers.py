@@ -25,8 +25,18 @@ def coverage_weight(xy: np.ndarray, width: int, height: int, cells: int = 12) ->
     return 1 / np.sqrt(count[cell])
 
 
-def consensus_pose(world_points: np.ndarray, xy: np.ndarray, focal: float, trust: np.ndarray, threshold_px: float, rng: np.random.Generator,
-                   *, trials: int = 60, translation: bool = True, near: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray, float]:
+def consensus_pose(
+    world_points: np.ndarray,
+    xy: np.ndarray,
+    focal: float,
+    trust: np.ndarray,
+    threshold_px: float,
+    rng: np.random.Generator,
+    *,
+    trials: int = 60,
+    translation: bool = True,
+    near: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Pose (R, t, score) that most of the trusted points agree on.
 
     world_points (n, 3): positions, or directions when translation is False; xy (n, 2) px from the principal point,
@@ -87,7 +97,9 @@ def residual_scale(obs: Observations, x: Unknowns) -> float:
     return float(np.median(s) / 1.1774)
 
 
-def relabel(obs: Observations, x: Unknowns, *, translation: bool, scale: float, cut: float = 5.0, floor_px: float = 0.6) -> tuple[np.ndarray, Unknowns]:
+def relabel(
+    obs: Observations, x: Unknowns, *, translation: bool, scale: float, cut: float = 5.0, floor_px: float = 0.6
+) -> tuple[np.ndarray, Unknowns]:
     """Labels (P,) of the points, and the unknowns with every point fitted to the cameras on its own.
 
     A mover leaves its best static place for most of its life by far more than the noise; an unreliable track does so by
@@ -114,7 +126,9 @@ def explained(view, state, frames: np.ndarray, tracks: np.ndarray, translation: 
     problem = view.problem(frames, tracks & state.world.known, min_views=3, depth=False)
     if not len(problem.tracks):
         return 0.0
-    x = refine_points(problem.obs, state.world.gather(problem, view.depth_is_log), translation=translation, width=3.0, iterations=6)
+    x = refine_points(
+        problem.obs, state.world.gather(problem, view.depth_is_log), translation=translation, width=3.0, iterations=6
+    )
     proj = project(problem.obs, x)
     limit = np.maximum(cut * max(scale, 0.5) * problem.obs.sigma_px, 0.25)
     good = ((proj.residual**2).sum(1) < limit**2) & ~proj.behind
