@@ -94,7 +94,7 @@ def candidates(view: ShotView, settings: Settings, use_depth: bool) -> list[Star
     w = view.width
     varies = settings.focal_mode == "varying"
     fixed = settings.focal_px if settings.focal_px and settings.focal_mode == "known" else None
-    distortion = settings.distortion != "none"
+    distortion = settings.distortion in ("radial1", "radial2")
     if fixed:
         focals, free, sigma = (fixed / w,), False, 0.02
     elif settings.focal_px:

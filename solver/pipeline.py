@@ -187,6 +187,10 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
     )
     # the best go on until they have settled; a start cut short says little about where it would end
     settled = [settle(view, settings, s, frames, chosen, use_depth) for s in contrasting(starts)]
+    if settings.distortion == "auto":
+        # a strongly bent picture never settles under a straight lens: the same start, with distortion
+        bent = replace(starts[0].options, distortion=True)
+        settled.append(settle(view, settings, start(view, frames, chosen, bent, settings.seed), frames, chosen, use_depth))
     progress("start", len(starts) + 1, len(starts) + 2)
     model, state = without_movers(view, settings, settled, frames, chosen, use_depth)
     progress("start", len(starts) + 2, len(starts) + 2)
@@ -301,6 +305,7 @@ def best_of(view: ShotView, settled: list[Settled], frames: np.ndarray, chosen: 
         return (
             explained(view, s.state, frames, chosen, s.model.translation, noise)
             * (0.87 if s.model.focal_varies else 1.0)
+            * (0.97 if s.model.k1 else 1.0)
             * (1.0 if s.model.translation else 1.02)
         )
 
@@ -314,7 +319,7 @@ def base_model(view: ShotView, settings: Settings, started, use_depth: bool) -> 
         translation=o.translation,
         focal_free=o.focal_free,
         focal_varies=o.focal_varies,
-        k1=settings.distortion != "none",
+        k1=o.distortion or settings.distortion in ("radial1", "radial2"),
         k2=settings.distortion == "radial2",
         row_time=settings.rolling_shutter == "on",
         depth=use_depth,

@@ -14,6 +14,7 @@ from .resection import refine_points, resect
 from .types import LABEL_STATIC
 from .view import ShotView, World
 
+CORNER_BEND = 0.05  # lenses move the picture's corners by about this share of their distance from the middle
 MAX_FRAMES_AT_ONCE = 420  # beyond this, frames between keyframes are fitted to the points instead of adjusted
 
 
@@ -43,7 +44,7 @@ class Model:
             [("free" if self.translation else "rotation only"), focal, lens] + (["rolling shutter"] if self.row_time else [])
         )
 
-    def freedom(self, strength: float, loss: str, width: float) -> Freedom:
+    def freedom(self, strength: float, loss: str, width: float, corner_radius: float = 0.6) -> Freedom:
         """What the adjustment may change under this model."""
         return Freedom(
             focal=self.focal_free,
@@ -54,8 +55,8 @@ class Model:
             translation=self.translation,
             focal_prior_log=self.focal_prior_log,
             focal_prior_sigma=self.focal_prior_sigma,
-            k1_prior_sigma=0.2,
-            k2_prior_sigma=0.2,
+            k1_prior_sigma=CORNER_BEND / corner_radius**2,
+            k2_prior_sigma=CORNER_BEND / corner_radius**4,
             focal_smooth_sigma=self.focal_smooth_sigma,
             depth_sigma=self.depth_sigma,
             depth_strength=strength,
@@ -95,7 +96,8 @@ def adjust_state(
         return
     scale = max(state.scale, 0.3)
     obs = replace(problem.obs, sigma_px=problem.obs.sigma_px * scale)
-    free = model.freedom(depth_strength(problem, model.depth_independent), loss, width)
+    corner_radius = 0.5 * float(np.hypot(view.width, view.height) / np.exp(np.median(world.log_focal[frames])))
+    free = model.freedom(depth_strength(problem, model.depth_independent), loss, width, corner_radius)
     found = Adjustment(obs, free, focal_frames=frames.astype(float)).run(
         world.gather(problem, view.depth_is_log), max_iterations=iterations, tolerance=tolerance, progress=progress
     )
