@@ -58,7 +58,7 @@ class DaskRunner:
                 key=f"holdfast-{run_id}-{job.shot.name}", pure=False, retries=RETRIES,
             )  # fmt: skip
             pending[future.key] = (future, job, before)
-        for future in as_completed([entry[0] for entry in pending.values()]):
+        for future in as_completed([entry[0] for entry in pending.values()], loop=self._client.loop):
             _, job, before = pending[future.key]
             if future.status == "finished":
                 yield Outcome(job, settle(job, int(future.result()), before, []))
