@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +94,15 @@ def run_batch(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> i
     jobs = make_jobs(options, out, _exports(options.export))
     prepare_output(out)
     workers, threads = share_cores(options.jobs, options.threads, len(jobs))
-    jobs = [Job(job.shot, job.folder, threads, job.exports, job.log_format) for job in jobs]
+    jobs = [replace(job, threads=threads, since=time.time()) for job in jobs]
     return Batch(options, reporter, out, jobs, workers).run()
 
 
 def _exports(text: str) -> tuple[str, ...]:
     from .cli import EXPORT_FORMATS
 
-    if text in ("all", "none"):
-        return EXPORT_FORMATS if text == "all" else ()
+    if text in ("all", "none"):  # points.ply is among a solve's results anyway
+        return tuple(name for name in EXPORT_FORMATS if name != "ply") if text == "all" else ()
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
         if name not in EXPORT_FORMATS:
@@ -130,8 +133,6 @@ def make_jobs(options: argparse.Namespace, out: Path, exports: tuple[str, ...]) 
 
 def _absolute(shot: Any) -> Any:
     """Paths that mean the same in any process, on any machine."""
-    from dataclasses import replace
-
     paths = {key: os.path.abspath(shot.options[key]) for key in ("mask", "depth_maps") if shot.options.get(key)}
     network = str(shot.options.get("depth_model") or "")
     if network.lower().endswith(".onnx"):
@@ -160,10 +161,13 @@ class Batch:
     def run(self) -> int:
         """Solve what is not solved yet; returns the exit code."""
         from .batch_run import skip_without_looking
+        from .lifetime import on_end
 
         files = {}
+        orders = self._out / ".batch" / f"{socket.gethostname()}-{os.getpid()}"  # each run its own
+        take_back = on_end(lambda: shutil.rmtree(orders, ignore_errors=True))
         for job in self._jobs:
-            files[job.shot.name] = self._out / ".batch" / f"{job.shot.name}.json"
+            files[job.shot.name] = orders / f"{job.shot.name}.json"
             try:
                 job.write(files[job.shot.name])
             except OSError as error:
@@ -180,6 +184,8 @@ class Batch:
         if todo:
             for outcome in self._outcomes(todo, files):
                 self._note(outcome.job, outcome.status)
+        take_back()
+        shutil.rmtree(orders, ignore_errors=True)
         document = self._report(finished=True)
         failed = document["summary"].get("failed", 0)
         figures = document["throughput"]

@@ -51,7 +51,7 @@ class DaskRunner:
         run_id = uuid.uuid4().hex[:8]
         pending = {}
         for job in jobs:
-            before = read_state(job.folder).get("finished")
+            before = read_state(job.folder).get("finished_at")
             command = command_line(job_files[job.shot.name], "--log-format", job.log_format, "--wait", python=self._python)
             future = self._client.submit(
                 subprocess.call, command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ from .types import LABEL_MOVER, LABEL_STATIC, Solution
 
 import cv2  # isort: skip  after .clip, which sets its switches
 
-THUMBNAIL_WIDTH, SHEET_WIDTH, SHEET_COLUMNS = 240, 400, 3
+THUMBNAIL_WIDTH, SHEET_WIDTH, SHEET_COLUMNS = 200, 340, 3
 _COLOURS = {LABEL_STATIC: (90, 220, 90), LABEL_MOVER: (60, 60, 255)}
 _CUBE = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
 _EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if np.abs(_CUBE[a] - _CUBE[b]).sum() == 2]
@@ -47,7 +47,7 @@ def write_pictures(folder: Path) -> list[str]:
 
 
 def _write(path: Path, image: np.ndarray) -> None:
-    path.write_bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 78])[1].tobytes())
+    path.write_bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 72])[1].tobytes())
 
 
 def _fit(image: np.ndarray, width: int, pixel_aspect: float) -> np.ndarray:

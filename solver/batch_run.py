@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .batch_shot import EXIT_LOCKED, Job
+from .batch_shot import EXIT_LOCKED, Job, ended_now
 from .batch_state import is_done, read_state, settings_hash, stat_signature, write_state
 from .errors import EXIT_OK, HoldfastError
 from .lifetime import on_end
 
-# Resident memory of a solve, measured on 960x540 to 1920x1080 shots of 72 frames with a small network, rounded up.
-_BASE_MB, _PER_MEGAPIXEL_MB = 600.0, 350.0
+# Resident memory of a solve, generously: 72 frames of 960x540 with a small network peak at 260 MB.
+_BASE_MB, _PER_MEGAPIXEL_MB = 300.0, 250.0
 _LOCKED_PAUSE_S = 1.0
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -149,7 +149,7 @@ def _start_some(waiting, running, ended, job_files, workers, memory_mb, on_event
             command_line(job_files[job.shot.name], "--events", "--log-format", job.log_format), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
-        shot = _Running(job, process, need, read_state(job.folder).get("finished"), deque(maxlen=8))
+        shot = _Running(job, process, need, read_state(job.folder).get("finished_at"), deque(maxlen=8))
         running[job.shot.name] = shot
         threading.Thread(target=_listen, args=(shot, ended, on_event), daemon=True, name=f"holdfast-{job.shot.name}").start()
 
@@ -176,7 +176,7 @@ def settle(job: Job, code: int, finished_before: Any, tail: list[str]) -> str:
     """The status of an ended shot; one whose process died without a word gets its failure written here."""
     state = read_state(job.folder)
     if code == EXIT_OK and state.get("status") == "done":
-        return "skipped" if state.get("finished") == finished_before else "done"
+        return "skipped" if state.get("finished_at") == finished_before else "done"
     if state.get("status") != "failed" or code < 0:
         if code == -9 or code == 137:
             why, hint = (
@@ -188,5 +188,6 @@ def settle(job: Job, code: int, finished_before: Any, tail: list[str]) -> str:
             hint = tail[-1] if tail else "See the shot's solver.log."
         job.folder.mkdir(parents=True, exist_ok=True)
         error = {"code": "batch.crashed", "message": why, "hint": hint}
-        write_state(job.folder, state | {"name": job.shot.name, "clip": job.shot.clip, "status": "failed", "error": error})
+        known = {"name": job.shot.name, "clip": job.shot.clip, "status": "failed", "error": error, "exit_code": code}
+        write_state(job.folder, state | known | ended_now())
     return "failed"

@@ -30,12 +30,13 @@ class Job:
     threads: int
     exports: tuple[str, ...]
     log_format: str = "text"
+    since: float = 0.0  # clock time at which the batch began: a failure after it is not tried again
 
     def write(self, path: Path) -> None:
         """Write the job as a file that `read_job` reads, here or on another machine with the same file system."""
         fields = {
             "name": self.shot.name, "clip": self.shot.clip, "options": self.shot.options, "folder": str(self.folder),
-            "threads": self.threads, "exports": list(self.exports), "log_format": self.log_format,
+            "threads": self.threads, "exports": list(self.exports), "since": self.since, "log_format": self.log_format,
         }  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.part")
@@ -48,7 +49,9 @@ def read_job(path: str) -> Job:
     try:
         fields = json.loads(Path(path).read_text(encoding="utf-8"))
         shot = Shot(fields["name"], fields["clip"], fields["options"])
-        return Job(shot, Path(fields["folder"]), fields["threads"], tuple(fields["exports"]), fields["log_format"])
+        return Job(
+            shot, Path(fields["folder"]), fields["threads"], tuple(fields["exports"]), fields["log_format"], fields["since"]
+        )
     except (OSError, ValueError, KeyError) as error:
         raise HoldfastError("batch.job", f"{path} is no job of a batch.", "Start batches with `batch`.", EXIT_INPUT) from error
 
@@ -73,6 +76,8 @@ def run_shot(job: Job, reporter: Reporter, log: RunLog) -> int:
                 return EXIT_OK
             state = before | {"key": key}
             return _finish(job, state, missing)
+        if before.get("status") == "failed" and before["key"] == key and before.get("finished_at", 0.0) > job.since:
+            return int(before.get("exit_code") or EXIT_INTERNAL)  # another run tried it while this one was under way
         state: dict[str, Any] = {
             "schema": 1, "name": job.shot.name, "clip": job.shot.clip, "options": job.shot.options, "key": key,
             "status": "running",
@@ -81,7 +86,12 @@ def run_shot(job: Job, reporter: Reporter, log: RunLog) -> int:
         write_state(job.folder, state)
         began = time.monotonic()
         code = _attempt(job, state, reporter, log)
-        state |= {"seconds": round(time.monotonic() - began, 3), "finished": _now(), "peak_memory_mb": peak_memory_mb()}
+        state |= {
+            "seconds": round(time.monotonic() - began, 3),
+            "peak_memory_mb": peak_memory_mb(),
+            "exit_code": code,
+            **ended_now(),
+        }
         write_state(job.folder, state)
         return code
 
@@ -140,6 +150,11 @@ def _log_failure(job: Job, log: RunLog, text: str) -> None:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def ended_now() -> dict[str, Any]:
+    """The times that a state of an ended shot carries."""
+    return {"finished": _now(), "finished_at": round(time.time(), 3)}
 
 
 def peak_memory_mb() -> float | None:

@@ -121,7 +121,8 @@ def test_csv_list(tmp_path):
 
 def test_toml_list(tmp_path):
     (tmp_path / "shots.toml").write_text(
-        '[defaults]\nquality = "best"\nseed = 4\n[[shot]]\nclip = "a.mp4"\n[[shot]]\nclip = "b.mp4"\nquality = "draft"\nrange = "3..9"\n'
+        '[defaults]\nquality = "best"\nseed = 4\n[[shot]]\nclip = "a.mp4"\n'
+        '[[shot]]\nclip = "b.mp4"\nquality = "draft"\nrange = "3..9"\n'
     )
     shots = read_shots(str(tmp_path / "shots.toml"), {})
     assert shots[0].options == {"quality": "best", "seed": 4}
@@ -281,12 +282,13 @@ def test_stopped_runs_end_at_once_and_resume(place, number):
 def test_two_runs_share_the_work(place):
     for i in range(4):
         write_movie(place.clips / f"s{i}.mp4", 5)
+    write_movie(place.clips / "crash.mp4", 5)
     runs = [place.start("--jobs", "1", SOLVE_SECONDS="0.6") for _ in range(2)]
     for process in runs:
         _, err = process.communicate(timeout=60)
-        assert process.returncode == 0, err
-    assert sorted(place.solves()) == [f"s{i}.mp4" for i in range(4)]
-    assert place.report()["summary"]["shots"] == 4
+        assert process.returncode == 1, err
+    assert sorted(place.solves()) == ["crash.mp4", *(f"s{i}.mp4" for i in range(4))]  # each once, the bad one too
+    assert place.report()["summary"]["shots"] == 5
 
 
 def test_locks(tmp_path):
@@ -335,7 +337,7 @@ def test_memory_budget_limits_the_shots_at_once(place):
     for i in range(3):
         write_movie(place.clips / f"s{i}.mp4", 5)
     began = time.monotonic()
-    assert place.run("--jobs", "3", "--memory", "0.9", SOLVE_SECONDS="0.8")[0] == 0  # one needs 0.6 GB
+    assert place.run("--jobs", "3", "--memory", "0.5", SOLVE_SECONDS="0.8")[0] == 0  # one needs 0.3 GB
     states = [json.loads((place.out / f"s{i}" / "shot.json").read_text()) for i in range(3)]
     assert time.monotonic() - began > 2.4 and all(state["peak_memory_mb"] > 20 for state in states)
 
@@ -383,3 +385,35 @@ def test_dask_errors(place):
     write_movie(place.clips / "a.mp4", 4)
     code, events = place.run("--dask", "not an address")
     assert code == 103 and events[-1]["code"] == "batch.dask"
+
+
+def test_flamenco_job_type_shares_the_list_among_workers(place):
+    """The farm's job type, run by a JavaScript engine; its commands are run as the farm's workers would."""
+    quickjs = pytest.importorskip("quickjs")
+    context = quickjs.Context()
+    context.eval("""
+        var tasks = [];
+        var author = {
+            Task: function(name, type) {
+                return {name: name, type: type, commands: [], addCommand: function(c) { this.commands.push(c); }};
+            },
+            Command: function(name, parameters) { return {name: name, parameters: parameters}; }
+        };
+        var job = {addTask: function(task) { tasks.push(task); }};
+    """)
+    context.eval((ROOT / "solver" / "farm" / "holdfast-solve.js").read_text().replace("const JOB_TYPE", "var JOB_TYPE"))
+    settings = json.loads(context.eval("JSON.stringify(JOB_TYPE.settings)"))
+    assert all({"key", "type", "description"} <= set(setting) for setting in settings)
+    values = {setting["key"]: setting.get("default", "") for setting in settings}
+    write_movie(place.clips / "a.mp4", 4)
+    values |= {"shots": str(place.clips), "output": str(place.out), "holdfast": str(ROOT), "python": sys.executable}
+    values |= {"workers": 2, "options": "--quality draft  --export none"}
+    context.eval(f"job.settings = {json.dumps(values)}; compileJob(job);")
+    tasks = json.loads(context.eval("JSON.stringify(tasks)"))
+    assert len(tasks) == 2 and all(task["commands"][0]["name"] == "exec" for task in tasks)
+    runs = [[c["parameters"]["exe"], *c["parameters"]["args"]] for task in tasks for c in task["commands"]]
+    processes = [
+        subprocess.Popen(run, env={**place.environment, "PYTHONPATH": str(place.folder / "site")}, cwd="/") for run in runs
+    ]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    assert place.solves() == ["a.mp4"] and (place.out / "a" / "solve.json").exists()
