@@ -69,7 +69,8 @@ def _add_solve(commands: argparse._SubParsersAction) -> None:
         help="track the camera of a clip",
         epilog=EXIT_CODE_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Track the camera of a clip and write the results to a folder.",
+        description="Track the camera of a clip and write the results to a folder. "
+        "It ends with the program that started it, unless that is nohup.",
     )
     solve.add_argument(
         "clip", metavar="CLIP", help="a movie, a folder of images, one image of a sequence, or a pattern like shot.####.exr"

@@ -112,7 +112,7 @@ class JsonReporter(Reporter):
         """Write {"event": name, ...}."""
         with self._lock:
             try:
-                self._stream.write(json.dumps({"event": name, **fields}, default=_plain) + "\n")
+                self._stream.write(_json_line({"event": name, **fields}) + "\n")
                 self._stream.flush()
             except (BrokenPipeError, OSError):
                 os._exit(EXIT_CANCELLED)
@@ -189,6 +189,15 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _json_line(fields: dict[str, Any]) -> str:
+    """Strict JSON on one line: numbers that are not finite become null."""
+    try:
+        return json.dumps(fields, default=_plain, allow_nan=False)
+    except ValueError:
+        loose = json.loads(json.dumps(fields, default=_plain), parse_constant=lambda _: None)
+        return json.dumps(loose, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
