@@ -84,27 +84,13 @@ class Adjustment:
         self.frame_step = np.diff(focal_frames) if focal_frames is not None else np.ones(max(0, obs.cam_count - 1))
 
     # cost -----------------------------------------------------------------------------------------------------------
-    def depth_unit(self, x: Unknowns) -> float:
-        """What depth_sigma is relative to: 1 for log depth, the median disparity otherwise."""
-        if self.obs.depth_is_log or not len(self.obs.depth_obs):
-            return 1.0
-        return self._unit
-
-    def fix_depth_unit(self, x: Unknowns) -> None:
-        """Take the median disparity once per adjustment, so that the cost stays comparable between steps."""
-        at = self.obs.depth_obs
-        self._unit = 1.0
-        if len(at) and not self.obs.depth_is_log:
-            q = project(self.obs, x).q[at]
-            self._unit = float(np.median(x.rho[self.obs.point[at]] / q[:, 2])) + 1e-12
-
     def cost(self, x: Unknowns) -> tuple[float, Projection]:
         """Half the robust sum of squares, with priors."""
         proj = project(self.obs, x)
         s = (proj.residual**2).sum(1) / self.obs.sigma_px**2
         total = robust(s, self.free.loss, self.free.loss_width)[0].sum() + BEHIND_PENALTY * proj.behind.sum()
         if len(self.obs.depth_obs):
-            r = depth_residuals(self.obs, x, proj) / (self.free.depth_sigma * self.depth_unit(x))
+            r = depth_residuals(self.obs, x, proj) / self.free.depth_sigma
             total += self.free.depth_strength * (self.obs.depth_weight * robust(r**2, "cauchy", 1.0)[0]).sum()
         for _, _, residual, weight in self._priors(x):
             total += weight * residual**2
@@ -192,7 +178,7 @@ class Adjustment:
 
     def _add_depth(self, x, proj, hessian, gradient, cross, cross_key, point, point_gradient) -> None:
         obs, free, d = self.obs, self.free, self.d
-        unit = free.depth_sigma * self.depth_unit(x)
+        unit = free.depth_sigma
         r = depth_residuals(obs, x, proj) / unit
         weight = robust(r**2, "cauchy", 1.0)[1] * obs.depth_weight * free.depth_strength
         root = np.sqrt(weight)
@@ -296,7 +282,6 @@ class Adjustment:
 
     def covariance_of_lens(self, x: Unknowns) -> dict[str, float]:
         """Standard deviation of each shared unknown, given unit-variance normalised residuals, all else free."""
-        self.fix_depth_unit(x)
         _, proj = self.cost(x)
         lin = self.linearise(x, proj)
         reduced, _, _ = self.reduce(lin, 1e-9)
@@ -313,13 +298,12 @@ class Adjustment:
 
     # iteration ------------------------------------------------------------------------------------------------------
     def run(
-        self, x: Unknowns, max_iterations: int = 20, tolerance: float = 1e-5, damping: float = 1e-4, progress=None
+        self, x: Unknowns, max_iterations: int = 20, tolerance: float = 1e-5, damping: float = 1e-5, progress=None
     ) -> Adjusted:
         """Levenberg-Marquardt until the cost falls by less than tolerance (relative) or the iterations are used up."""
-        self.fix_depth_unit(x)
         cost, proj = self.cost(x)
         done = False
-        used = 0
+        used = idle = 0
         for used in range(1, max_iterations + 1):
             lin = self.linearise(x, proj)
             accepted = False
@@ -345,10 +329,12 @@ class Adjustment:
                 break
             gain = (cost - trial_cost) / max(cost, 1e-12)
             x, cost, proj = trial, trial_cost, trial_proj
-            damping = max(damping / 6, 1e-10)
+            damping = max(damping / 10, 1e-10)
             if progress is not None:
                 progress(used, max_iterations)
-            if gain < tolerance:
+            # Along a flat valley (focal length against depth) a damped step gains little however far there is to go
+            idle = idle + 1 if gain < tolerance else 0
+            if idle and (damping < 1e-7 or idle >= 3):
                 done = True
                 break
         return Adjusted(x, cost, used, done)

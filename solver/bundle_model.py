@@ -55,7 +55,7 @@ class Observations:
 class Unknowns:
     """The state. rotation (F, 3, 3), translation (F, 3): cam_from_world; log_focal (F,) of px; direction (P, 3) unit;
     rho (P,) inverse distance from origin (P, 3); key_scale, key_shift (K,): log scale and unused for log depth,
-    scale and shift for disparity."""
+    for disparity: network value = scale / depth + shift."""
 
     rotation: np.ndarray
     translation: np.ndarray
@@ -99,7 +99,7 @@ class Freedom:
     k1_prior_sigma: float = 0.3
     k2_prior_sigma: float = 0.3
     focal_smooth_sigma: float = 0.002  # second difference of log focal per frame^2
-    depth_sigma: float = 0.05  # of log depth, or of disparity relative to its median
+    depth_sigma: float = 0.05  # of log depth, or of disparity (whose values span about 1)
     depth_strength: float = 1.0  # weight of the whole depth term
     loss: str = "soft_l1"
     loss_width: float = 1.5  # in sigmas of a pixel observation
@@ -214,12 +214,16 @@ def pixel_jacobians(obs: Observations, x: Unknowns, proj: Projection, free: Free
 
 
 def depth_residuals(obs: Observations, x: Unknowns, proj: Projection) -> np.ndarray:
-    """(D,) log depth against the network's, or disparity against its scaled and shifted one."""
+    """(D,) log depth against the network's, or the point's disparity, scaled and shifted, against the network's.
+
+    The scale stands at the point's side: residuals are in the network's units, so making the whole scene larger or smaller
+    (which pixels cannot see) does not change them.
+    """
     at = obs.depth_obs
     rho = np.maximum(x.rho[obs.point[at]], MIN_RHO)
     if obs.depth_is_log:
         return np.log(proj.q[at, 2] / rho) - obs.depth_value - x.key_scale[obs.depth_key]
-    return rho / proj.q[at, 2] - x.key_scale[obs.depth_key] * obs.depth_value - x.key_shift[obs.depth_key]
+    return x.key_scale[obs.depth_key] * rho / proj.q[at, 2] + x.key_shift[obs.depth_key] - obs.depth_value
 
 
 def depth_jacobians(obs: Observations, x: Unknowns, proj: Projection, free: Freedom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -239,8 +243,9 @@ def depth_jacobians(obs: Observations, x: Unknowns, proj: Projection, free: Free
         by_z, by_rho = 1 / q[:, 2], -1 / rho
         by_key[:, 0] = -1
     else:
-        by_z, by_rho = -rho / q[:, 2] ** 2, 1 / q[:, 2]
-        by_key[:, 0], by_key[:, 1] = -obs.depth_value, -1
+        scale = x.key_scale[obs.depth_key]
+        by_z, by_rho = -scale * rho / q[:, 2] ** 2, scale / q[:, 2]
+        by_key[:, 0], by_key[:, 1] = rho / q[:, 2], 1
     if free.cameras:
         by_cam[:, 0], by_cam[:, 1] = by_z * q[:, 1], -by_z * q[:, 0]
         if free.translation:

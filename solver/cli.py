@@ -111,8 +111,8 @@ def add_solve_options(parser: argparse.ArgumentParser) -> None:
     lens.add_argument(
         "--rolling-shutter",
         choices=("off", "auto", "on"),
-        default="off",
-        help="model a sensor that is read row by row (default: off)",
+        default="auto",
+        help="model a sensor that is read row by row: never, when the shot clearly shows it, always (default: auto)",
     )
     camera = parser.add_argument_group("camera move")
     camera.add_argument(

@@ -180,8 +180,7 @@ def normalise(view: ShotView, state: State, metric: bool) -> bool:
         if view.depth_is_log:
             world.key_scale[k] += np.log(factor)
         else:
-            world.key_scale[k] /= factor
-            world.key_shift[k] /= factor
+            world.key_scale[k] *= factor
     rotation, centre = world.rotation[0].copy(), world.centre(0)
     centres = np.array([world.centre(f) for f in range(view.frame_count)])
     world.rotation = world.rotation @ rotation.T

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from .types import AlignedDepth, DepthMap
-from .view import ShotView, World
+from .view import ShotView, World, disparity_span
 
 CORRECTION_CELLS = 12  # across the width of the picture
 CORRECTION_HOLD = 1.5  # points' worth of "no correction" in every cell
@@ -52,7 +52,7 @@ def _fit(view: ShotView, source: DepthMap, value: np.ndarray, depth: np.ndarray)
     if view.depth_is_log:
         scale = float(np.exp(np.median(np.log(depth) - value)))
         return scale, 0.0, (values * scale).astype(np.float32), np.exp(value) * scale
-    unit = max(float(np.nanpercentile(np.abs(values), 95)), 1e-12)
+    unit = disparity_span(values)
     a = np.c_[value, np.ones(len(value))]
     weight = np.ones(len(value))
     # errors relative to the depth itself, so that far points count as much as near ones

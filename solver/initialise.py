@@ -284,11 +284,11 @@ def align_keys(view: ShotView, world: World, frames: np.ndarray) -> None:
         if view.depth_is_log:
             world.key_scale[k], world.key_shift[k] = float(np.median(np.log(depth) - value)), 0.0
         else:
-            a = np.c_[value, np.ones(len(value))]
+            a = np.c_[1 / depth, np.ones(len(value))]
             weight = np.ones(len(value))
             for _ in range(8):
-                fit = np.linalg.lstsq(a * weight[:, None], weight / depth, rcond=None)[0]
-                residual = np.abs(a @ fit - 1 / depth)
+                fit = np.linalg.lstsq(a * weight[:, None], weight * value, rcond=None)[0]
+                residual = np.abs(a @ fit - value)
                 weight = 1 / np.sqrt(1 + (residual / (1.4826 * np.median(residual) + 1e-9)) ** 2)
             world.key_scale[k], world.key_shift[k] = float(fit[0]), float(fit[1])
 

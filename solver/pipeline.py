@@ -15,7 +15,7 @@ from .hypotheses import best_starts, candidates, choose_tracks, is_still, start_
 from .initialise import Started, lift, start
 from .movers import explained, smooth_movers
 from .reconstruct import Model, State, all_frames, extend, from_start, trim
-from .selfcheck import Contender, HeldOut, decide, flatten, hold_out
+from .selfcheck import Contender, HeldOut, decide, flatten, hold_out, measure, questions, unit_of
 from .tracking import TrackedClip, Tracker, TrackingOptions, track_clip
 from .types import LABEL_MOVER, LABEL_STATIC, ClipReader, DepthMap, DepthSource, MaskReader, Progress, Settings, Solution
 from .view import ShotView, World
@@ -204,10 +204,11 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
     winner, contenders = decide(
         view,
         base,
-        rivals(settings, model),
+        questions(settings, model),
         solve_frames,
         tracks,
         held,
+        settings.seed,
         iterations=effort.compete_iterations,
         progress=lambda d, n: progress("check", d, n),
     )
@@ -215,6 +216,8 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
     progress("adjust", 5, 8)
     trim(view, winner.state, solve_frames, tracks, winner.model, rounds=2)
     all_frames(view, winner.state, tracks, winner.model, iterations=effort.final_iterations)
+    unit = unit_of(view, winner, solve_frames, tracks)
+    winner.held = measure(view, winner.state, np.arange(view.frame_count), held, winner.model.translation, unit)
     progress("adjust", 8, 8)
     watch.lap("adjust")
     return winner, contenders, tracks, held
@@ -320,33 +323,6 @@ def base_model(view: ShotView, settings: Settings, started, use_depth: bool) -> 
     )
 
 
-def rivals(settings: Settings, base: Model) -> list[Model]:
-    """Models to compete with the base, the simplest first."""
-    lenses = {"none": [(False, False)], "radial1": [(True, False)], "radial2": [(True, True)]}.get(
-        settings.distortion, [(False, False), (True, False), (True, True)]
-    )
-    if not base.focal_free or settings.focal_mode in ("constant", "known"):
-        focals = [False]
-    elif settings.focal_mode == "varying":
-        focals = [True]
-    else:
-        focals = [False, True] if base.focal_varies else [False]
-    motions = {"free": [True], "rotation": [False]}.get(settings.motion, [False, True] if base.translation else [False])
-    out = []
-    for motion in motions:
-        for varies in focals:
-            for k1, k2 in lenses:
-                out.append(replace(base, translation=motion, focal_varies=varies, k1=k1, k2=k2))
-    # poor combinations only cost time: rotation only is tried with the lens of the base, k2 with the base's focal
-    out = [
-        m for m in out if m == base or not (m.k2 and (m.translation != base.translation or m.focal_varies != base.focal_varies))
-    ]
-    out = [m for m in out if m.translation == base.translation or (m.focal_varies == base.focal_varies and m.k1 == base.k1)]
-    if settings.rolling_shutter == "auto":
-        out.append(replace(base, row_time=True))
-    return out
-
-
 def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarray, watch: Stopwatch):
     """A lock-off: one camera for all frames, movers left out, points on their rays at the network's depth."""
     from .reconstruct import classify
@@ -363,8 +339,6 @@ def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarr
     everything = np.arange(view.frame_count)
     adjust = replace(model)
     classify(view, state, everything, tracks | held, adjust)
-    from .selfcheck import measure
-
     heldout = measure(view, state, everything, held, False, 0.3)
     world.rho[:] = flatten_depth
     watch.lap("adjust")

@@ -11,6 +11,7 @@ from .bundle_model import project
 from .movers import residual_scale
 from .reconstruct import Model, State, adjust_state
 from .resection import refine_points
+from .types import Settings
 from .view import ShotView
 
 # A richer model must be better by this many standard errors of the paired difference, and by this share.
@@ -120,36 +121,78 @@ def flatten(world) -> None:
     world.translation[:] = 0.0
 
 
+@dataclass(frozen=True)
+class Question:
+    """One choice between models, the simplest first: changes to the model, and how clearly a richer one must win."""
+
+    about: str
+    changes: tuple[dict, ...]
+    needed_share: float = NEEDED_SHARE
+    needed_sigmas: float = NEEDED_SIGMAS
+
+
+def questions(settings: Settings, base: Model) -> list[Question]:
+    """What is to be decided under the user's settings, in order."""
+    out = []
+    if settings.motion == "auto" and base.translation:
+        out.append(Question("motion", ({"translation": False}, {"translation": True})))
+    if base.focal_varies and settings.focal_mode == "auto":
+        out.append(Question("focal", ({"focal_varies": False}, {"focal_varies": True})))
+    if settings.rolling_shutter == "auto":
+        # A property of the camera, not of noise: it shows in all of the picture or it is not there.
+        out.append(Question("rolling shutter", ({"row_time": False}, {"row_time": True}), 0.06, 5.0))
+    if settings.distortion == "auto":
+        lenses = ({"k1": False, "k2": False}, {"k1": True, "k2": False}, {"k1": True, "k2": True})
+        out.append(Question("distortion", lenses))
+    return out
+
+
 def decide(
     view: ShotView,
     base: Contender,
-    models: list[Model],
+    asked: list[Question],
     frames: np.ndarray,
     tracks: np.ndarray,
     held: np.ndarray,
+    seed: int,
     *,
     iterations: int = 10,
     progress=None,
 ) -> tuple[Contender, list[Contender]]:
-    """Let models (the simplest first) compete from the base's reconstruction; the winner and all of them, with reasons."""
+    """Let models compete, one question after the other; the winner and all contenders, with reasons.
+
+    A larger jury than the tracks held out for good judges here (a third of all); the winner is adjusted with the rest of the
+    jury afterwards.
+    """
     unit = unit_of(view, base, frames, tracks)
-    base = replace(base, held=measure(view, base.state, frames, held, base.model.translation, unit))
-    contenders = []
-    for i, m in enumerate(models):
-        contenders.append(base if m == base.model else contend(view, base, m, frames, tracks, held, unit, iterations))
+    rng = np.random.default_rng(seed + 2)
+    jury = held | (tracks & (rng.uniform(size=len(tracks)) < 0.22))
+    solving = tracks & ~jury
+    contenders: list[Contender] = []
+    winner = base
+    for n, question in enumerate(asked):
+        rivals = [contend(view, winner, replace(winner.model, **c), frames, solving, jury, unit, iterations) for c in question.changes]
+        best = rivals[0]
+        best.why = f"{question.about}: the simplest; nothing richer is better beyond noise"
+        for rival in rivals[1:]:
+            share, sigmas = compare(best.held, rival.held)
+            figures = f"{100 * share:+.1f} %, {sigmas:+.1f} standard errors"
+            if sigmas > question.needed_sigmas and share > question.needed_share:
+                rival.why = f"{question.about}: better than {best.model.name} on held-out tracks ({figures})"
+                best.why = f"{question.about}: beaten"
+                best = rival
+            else:
+                rival.why = f"{question.about}: no better than {best.model.name} beyond noise ({figures})"
+        contenders += rivals
+        winner = best
         if progress is not None:
-            progress(i + 1, len(models))
-    winner = contenders[0]
-    for c in contenders[1:]:
-        share, sigmas = compare(winner.held, c.held)
-        if sigmas > NEEDED_SIGMAS and share > NEEDED_SHARE and winner.held.rms_px - c.held.rms_px > -NEEDED_PX:
-            c.why = f"better than {winner.model.name} on held-out tracks by {100 * share:.0f} % ({sigmas:.1f} standard errors)"
-            winner = c
-        else:
-            c.why = f"no better than {winner.model.name} beyond noise ({100 * share:+.1f} %, {sigmas:+.1f} standard errors)"
+            progress(n + 1, len(asked))
+    if not asked:
+        winner = contend(view, base, base.model, frames, solving, jury, unit, 3)
+        winner.why = "asked for"
+        contenders = [winner]
     winner.won = True
-    if not winner.why:
-        winner.why = "the simplest model; no other is better beyond noise"
+    winner.held = measure(view, winner.state, frames, held, winner.model.translation, unit)
     return winner, contenders
 
 

@@ -25,7 +25,7 @@ class Settings:
     focal_mode: str = "auto"  # known | constant | varying | auto
     motion: str = "auto"  # auto | free | rotation
     distortion: str = "auto"  # none | radial1 | radial2 | auto
-    rolling_shutter: str = "off"  # off | auto | on
+    rolling_shutter: str = "auto"  # off | auto | on
     quality: str = "standard"  # draft | standard | best
     seed: int = 0
     threads: int = 0  # 0: as many as the machine has

@@ -35,6 +35,12 @@ def sample_map(values: np.ndarray, xy: np.ndarray, width: int, height: int) -> n
     )
 
 
+def disparity_span(values: np.ndarray) -> float:
+    """What a disparity map is divided by, so that its values span about 1."""
+    low, high = np.nanpercentile(values, [5, 95])
+    return max(float(high - low), 1e-12)
+
+
 class ShotView:
     """Tracks, seen as least-squares material. Pixels are taken from the principal point."""
 
@@ -65,7 +71,7 @@ class ShotView:
             if depth.kind != "disparity":
                 value = np.log(np.where(value > 0, value, np.nan))
             else:
-                value = value / max(float(np.nanpercentile(np.abs(depth.values), 95)), 1e-12)
+                value = value / disparity_span(depth.values)
             self.depth_value[rows] = value
             if depth.confidence is not None:
                 self.depth_weight[rows] = np.clip(sample_map(depth.confidence, tracks.xy[rows], width, height), 0.02, 1)

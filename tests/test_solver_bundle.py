@@ -62,7 +62,7 @@ def make_scene(
             value, scale, shift = np.log(z) - 0.3 - 0.1 * key, np.array([0.3, 0.4]), np.zeros(2)
         else:
             scale, shift = np.array([0.5, 0.8]), np.array([0.05, -0.02])
-            value = (1 / z - shift[key]) / scale[key]
+            value = scale[key] / z + shift[key]
         obs = replace(
             obs,
             depth_obs=at,
@@ -101,7 +101,6 @@ def test_gradient_and_hessian_match_finite_differences(depth, varies):
     obs = replace(obs, xy=obs.xy + rng.normal(size=obs.xy.shape))
     adj = Adjustment(obs, free)
     x = apply(replace(x, row_time=0.2), adj, 1e-3 * rng.normal(size=adj.size + 3 * obs.point_count))
-    adj.fix_depth_unit(x)
     cost, proj = adj.cost(x)
     lin = adj.linearise(x, proj)
     analytic = np.r_[lin.gradient, lin.point_gradient.ravel()]
@@ -138,7 +137,6 @@ def test_eliminating_points_equals_a_dense_solve(depth):
     rng = np.random.default_rng(1)
     obs = replace(obs, xy=obs.xy + rng.normal(size=obs.xy.shape))
     adj = Adjustment(obs, ALL_FREE)
-    adj.fix_depth_unit(x)
     _, proj = adj.cost(x)
     lin = adj.linearise(x, proj)
     n, p = adj.size, obs.point_count
@@ -192,3 +190,15 @@ def test_gross_outliers_do_not_move_the_camera():
     found = adj.run(truth, max_iterations=30).unknowns
     relative = found.rotation[-1] @ found.rotation[0].T @ (truth.rotation[-1] @ truth.rotation[0].T).T
     assert np.degrees(np.arccos(np.clip((np.trace(relative) - 1) / 2, -1, 1))) < 0.03
+
+
+@pytest.mark.parametrize("depth", ["log", "disparity"])
+def test_the_size_of_the_scene_is_free(depth):
+    """Pixels and networks cannot tell it: no cost, and so no creeping, along it."""
+    obs, x = make_scene(depth=depth)
+    rng = np.random.default_rng(4)
+    obs = replace(obs, depth_value=obs.depth_value + 0.05 * rng.normal(size=len(obs.depth_value)))
+    grown = replace(x, translation=2 * x.translation, origin=2 * x.origin, rho=x.rho / 2)
+    grown = replace(grown, key_scale=x.key_scale + np.log(2) if depth == "log" else 2 * x.key_scale)
+    adj = Adjustment(obs, ALL_FREE)
+    assert adj.cost(grown)[0] == pytest.approx(adj.cost(x)[0], rel=1e-9)
