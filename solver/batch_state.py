@@ -21,8 +21,8 @@ STATE_NAME = "shot.json"
 LOCK_NAME = ".lock"
 HEARTBEAT_S = 2.0
 STALE_S = 20.0  # a lock of another machine that has not been renewed for this long is of a dead run
-_FULL_HASH_BYTES = 128 << 20
-_BLOCK = 1 << 20
+_FULL_HASH_BYTES = 256 << 20  # shots up to this size are hashed whole, of others so much
+_BLOCKS = 16
 
 
 class Locked(Exception):
@@ -63,20 +63,23 @@ def stat_signature(shot: Shot) -> str:
 
 
 def content_hash(shot: Shot) -> str:
-    """SHA-256 over the bytes of a shot's files; of long ones, their size and 64 blocks spread over them."""
+    """SHA-256 over the bytes of a shot's files; of large shots over sizes and blocks spread through every file."""
     digest = hashlib.sha256()
     for source in _sources(shot):
-        for file in _files_of(source):
-            size = file.stat().st_size
+        files = _files_of(source)
+        sizes = [file.stat().st_size for file in files]
+        whole = sum(sizes) <= _FULL_HASH_BYTES
+        block = max(_FULL_HASH_BYTES // (_BLOCKS * max(len(files), 1)), 4096)
+        for file, size in zip(files, sizes, strict=True):
             digest.update(f"{file.name}|{size}\n".encode())
             with open(file, "rb") as stream:
-                if size <= _FULL_HASH_BYTES:
-                    while block := stream.read(_BLOCK):
-                        digest.update(block)
+                if whole or size <= block * _BLOCKS:
+                    while data := stream.read(1 << 20):
+                        digest.update(data)
                 else:
-                    for i in range(64):
-                        stream.seek((size - _BLOCK) * i // 63)
-                        digest.update(stream.read(_BLOCK))
+                    for i in range(_BLOCKS):
+                        stream.seek((size - block) * i // (_BLOCKS - 1))
+                        digest.update(stream.read(block))
     return digest.hexdigest()
 
 

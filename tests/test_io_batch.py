@@ -325,6 +325,24 @@ def test_keys_see_content_and_settings(tmp_path):
     assert batch_state.shot_key(shot, key)["content"] != key["content"]
 
 
+def test_large_shots_are_sampled_in_every_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_state, "_FULL_HASH_BYTES", 200_000)
+    folder = tmp_path / "plates"
+    folder.mkdir()
+    for i in range(3):
+        (folder / f"p.{i}.png").write_bytes(bytes([i]) * 100_000)
+    (folder / "p.3.png").write_bytes(bytes(100_000))
+    shot = Shot("p", str(folder), {})
+    hashes = {batch_state.content_hash(shot)}
+    for i in range(4):
+        for at in (0, 99_999):
+            data = bytearray((folder / f"p.{i}.png").read_bytes())
+            data[at] ^= 255
+            (folder / f"p.{i}.png").write_bytes(data)
+            hashes.add(batch_state.content_hash(shot))
+    assert len(hashes) == 9
+
+
 def test_cores_are_shared():
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert share_cores(0, 0, 1) == (1, cores)
