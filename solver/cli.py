@@ -57,6 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
             raise
     _add_probe(commands)
     _add_export(commands)
+    from .batch_cli import add_batch_parser
+
+    add_batch_parser(commands)
     return parser
 
 
@@ -66,7 +69,8 @@ def _add_solve(commands: argparse._SubParsersAction) -> None:
         help="track the camera of a clip",
         epilog=EXIT_CODE_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Track the camera of a clip and write the results to a folder.",
+        description="Track the camera of a clip and write the results to a folder. "
+        "It ends with the program that started it, unless that is nohup.",
     )
     solve.add_argument(
         "clip", metavar="CLIP", help="a movie, a folder of images, one image of a sequence, or a pattern like shot.####.exr"
@@ -197,7 +201,7 @@ def main(argv: list[str] | None = None) -> int:
 
         getLogger("solver").error("%s: %s %s", error.code, error.message, error.hint)
         reporter.error(error)
-        return error.exit_code
+        return error.exit_code + _offset(arguments)
     except KeyboardInterrupt:
         return EXIT_CANCELLED
     except Exception as error:
@@ -207,7 +211,12 @@ def main(argv: list[str] | None = None) -> int:
             "Try a shorter range, a larger --step or --quality draft." if isinstance(error, MemoryError) else f"Details: {where}"
         )
         reporter.error(HoldfastError("internal", f"{what} ({type(error).__name__}).", hint, EXIT_INTERNAL))
-        return EXIT_INTERNAL
+        return EXIT_INTERNAL + _offset(arguments)
+
+
+def _offset(arguments: list[str]) -> int:
+    """A batch counts failed shots with the low exit codes; its own failures come 100 higher."""
+    return 100 if "batch" in arguments[:1] else 0
 
 
 def _follows(arguments: list[str], name: str, value: str) -> bool:

@@ -82,7 +82,12 @@ class Reporter:
         with self._lock:
             self._say_result(fields)
 
-    def event(self, name: str, **fields: Any) -> None:
+    def shot(self, done: int, total: int, name: str, status: str, text: str, facts: dict[str, Any]) -> None:
+        """Report that a shot of a batch has ended, the `done`th of `total`."""
+        with self._lock:
+            self._say_shot(done, total, name, status, text, facts)
+
+    def event(self, name: str, /, **fields: Any) -> None:
         """Pass on an event for programs (e.g. "preview"); people are not shown it."""
 
     def _say_progress(self, stage: str, done: int, total: int, eta_s: float | None) -> None: ...
@@ -93,6 +98,8 @@ class Reporter:
 
     def _say_result(self, fields: dict[str, Any]) -> None: ...
 
+    def _say_shot(self, done: int, total: int, name: str, status: str, text: str, facts: dict[str, Any]) -> None: ...
+
 
 class JsonReporter(Reporter):
     """One JSON object per line, flushed each time."""
@@ -101,11 +108,11 @@ class JsonReporter(Reporter):
         super().__init__()
         self._stream = stream or sys.stdout
 
-    def event(self, name: str, **fields: Any) -> None:
+    def event(self, name: str, /, **fields: Any) -> None:
         """Write {"event": name, ...}."""
         with self._lock:
             try:
-                self._stream.write(json.dumps({"event": name, **fields}, default=_plain) + "\n")
+                self._stream.write(_json_line({"event": name, **fields}) + "\n")
                 self._stream.flush()
             except (BrokenPipeError, OSError):
                 os._exit(EXIT_CANCELLED)
@@ -122,6 +129,9 @@ class JsonReporter(Reporter):
 
     def _say_result(self, fields: dict[str, Any]) -> None:
         self.event("result", **fields)
+
+    def _say_shot(self, done: int, total: int, name: str, status: str, text: str, facts: dict[str, Any]) -> None:
+        self.event("shot", name=name, status=status, done=done, total=total, **facts)
 
 
 class TextReporter(Reporter):
@@ -164,8 +174,11 @@ class TextReporter(Reporter):
 
     def _say_result(self, fields: dict[str, Any]) -> None:
         self._line(str(fields.get("summary", "Done.")))
-        if fields.get("out"):
+        if fields.get("out") and "report" not in fields:
             self._line(f"Results: {fields['out']}")
+
+    def _say_shot(self, done: int, total: int, name: str, status: str, text: str, facts: dict[str, Any]) -> None:
+        self._line(f"[{done} of {total}] {text}")
 
 
 def duration(seconds: float) -> str:
@@ -176,6 +189,15 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _json_line(fields: dict[str, Any]) -> str:
+    """Strict JSON on one line: numbers that are not finite become null."""
+    try:
+        return json.dumps(fields, default=_plain, allow_nan=False)
+    except ValueError:
+        loose = json.loads(json.dumps(fields, default=_plain), parse_constant=lambda _: None)
+        return json.dumps(loose, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

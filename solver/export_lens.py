@@ -88,7 +88,10 @@ def write_exr(path: Path, rgb: np.ndarray) -> None:
         done = False
     if not done:
         raise HoldfastError(
-            "output.exr", f"{path.name} could not be written as EXR.", "Check the disk's free space.", EXIT_OUTPUT
+            "output.exr",
+            f"{path.name} could not be written as EXR.",
+            "Free disk space if it is full; some builds of OpenCV lack OpenEXR.",
+            EXIT_OUTPUT,
         )
 
 

@@ -5,10 +5,12 @@ Kinds: PNG, JPEG, TIFF, EXR (and BMP, WebP as far as their size). What cannot be
 
 from __future__ import annotations
 
+import mmap
 import struct
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+Buffer = bytes | mmap.mmap
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 
 
@@ -41,7 +43,8 @@ def read_image_header(path: str) -> ImageHeader:
             if magic.startswith(b"\xff\xd8"):
                 return _jpeg(stream)
             if magic[:4] in (b"II*\0", b"MM\0*"):
-                return _tiff(stream.read())
+                with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:  # the directory may lie at the end
+                    return _tiff(data)
             if magic.startswith(b"\x76\x2f\x31\x01"):
                 return _exr(stream)
             if magic.startswith(b"BM"):
@@ -104,7 +107,7 @@ def _jpeg(stream: BinaryIO) -> ImageHeader:
             stream.seek(length - 2, 1)
 
 
-def _tiff(data: bytes) -> ImageHeader:
+def _tiff(data: Buffer) -> ImageHeader:
     tags = _directory(data, struct.unpack_from(_order(data) + "I", data, 4)[0])
     header = _exif(data, ImageHeader(_first(tags, 0x100), _first(tags, 0x101)))
     x_res, y_res = _first(tags, 0x11A), _first(tags, 0x11B)
@@ -113,11 +116,11 @@ def _tiff(data: bytes) -> ImageHeader:
     return header
 
 
-def _order(data: bytes) -> str:
+def _order(data: Buffer) -> str:
     return "<" if data[:2] == b"II" else ">"
 
 
-def _directory(data: bytes, offset: int) -> dict[int, list]:
+def _directory(data: Buffer, offset: int) -> dict[int, list]:
     """The entries of one TIFF directory as lists of numbers or [text]."""
     order = _order(data)
     tags: dict[int, list] = {}
@@ -149,7 +152,7 @@ def _first(tags: dict[int, list], tag: int):
     return values[0] if values else None
 
 
-def _exif(data: bytes, header: ImageHeader) -> ImageHeader:
+def _exif(data: Buffer, header: ImageHeader) -> ImageHeader:
     """Add what an EXIF block (a TIFF structure) says of orientation and lens."""
     try:
         main = _directory(data, struct.unpack_from(_order(data) + "I", data, 4)[0])
@@ -176,7 +179,9 @@ def _exif(data: bytes, header: ImageHeader) -> ImageHeader:
 def _exr(stream: BinaryIO) -> ImageHeader:
     """Attributes of the first part of an OpenEXR file (name, type, size, value; ends with an empty name)."""
     stream.seek(8)
-    data = stream.read(1 << 20)
+    data = stream.read(1 << 16)
+    if len(data) == 1 << 16 and b"\0screenWindowWidth\0" not in data:  # a long header, with a preview in it
+        data += stream.read(1 << 22)
     position, values = 0, {}
     while data[position]:
         name_end = data.index(b"\0", position)

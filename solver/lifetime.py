@@ -19,6 +19,12 @@ _POLL_S = 0.25
 _finishing = threading.Lock()
 _cleanups: list[Callable[[], None]] = []
 _ending = threading.Lock()
+_exit_code = [EXIT_CANCELLED]
+
+
+def set_cancel_exit_code(code: int) -> None:
+    """Exit code of a cancelled run where it is not the usual one (a batch counts failures with the low ones)."""
+    _exit_code[0] = code
 
 
 @contextmanager
@@ -35,7 +41,7 @@ def on_end(cleanup: Callable[[], None]) -> Callable[[], None]:
 
 
 def end_process(reason: str) -> None:
-    """End the process now with exit code 7 after removing temporary files."""
+    """End the process now, with exit code 7 unless set otherwise, after removing temporary files."""
     if not _ending.acquire(blocking=False):
         return
     held = _finishing.acquire(timeout=5.0)
@@ -51,7 +57,7 @@ def end_process(reason: str) -> None:
     finally:
         if held:
             _finishing.release()
-        os._exit(EXIT_CANCELLED)
+        os._exit(_exit_code[0])
 
 
 def install_signal_handlers() -> None:

@@ -14,6 +14,7 @@ import types
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from solver import cli, events
@@ -175,6 +176,14 @@ def test_progress_is_throttled_and_estimated(monkeypatch):
     assert lines[0]["eta_s"] is None and lines[-1]["eta_s"] == pytest.approx(4.0, abs=0.5)
     etas = [line["eta_s"] for line in lines if line["eta_s"] is not None]
     assert etas[-1] < etas[0]
+
+
+def test_events_are_strict_json():
+    stream = io.StringIO()
+    events.JsonReporter(stream).event("preview", value=float("nan"), rows=[1.0, float("inf")], array=np.arange(2))
+    assert json.loads(stream.getvalue(), parse_constant=pytest.fail) == {
+        "event": "preview", "value": None, "rows": [1.0, None], "array": [0, 1]
+    }  # fmt: skip
 
 
 def test_text_progress_in_a_file_has_no_control_characters():
