@@ -31,8 +31,10 @@ def _motion_blur(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
-def degrade(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> uint8: a random camera's, lens's and codec's idea of the same picture."""
+def degrade(rng: np.random.Generator, rgb: np.ndarray, chance_of_none: float = 0.1) -> np.ndarray:
+    """(H, W, 3) uint8 -> uint8: a random camera's, lens's and codec's idea of the same picture; now and then the picture itself."""
+    if rng.random() < chance_of_none:
+        return rgb
     image = rgb.astype(np.float32) / 255.0
     chance = rng.random(12)
     if chance[0] < 0.8:  # exposure, white balance, contrast curve

@@ -77,11 +77,11 @@ def coordinates(x: torch.Tensor) -> torch.Tensor:
 class HoldfastNet(nn.Module):
     """(B, 3, H, W) image, sides multiples of 32 -> (B, 2, H/2, W/2): disparity up to scale and shift, log of its error scale."""
 
-    def __init__(self, widths: tuple[int, ...] = (24, 40, 64, 128, 160)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128, 160)) -> None:
         super().__init__()
         w2, w4, w8, w16, w32 = widths
         self.stem = conv(3, w2, 3, 2)
-        self.level4 = nn.Sequential(Fused(w2, w4, 3, 2), Fused(w4, w4, 2))
+        self.level4 = nn.Sequential(Fused(w2, w4, 3, 2), Fused(w4, w4, 1))
         self.level8 = nn.Sequential(Fused(w4, w8, 3, 2), Inverted(w8), Inverted(w8))
         self.level16 = nn.Sequential(Fused(w8, w16, 3, 2), *(Inverted(w16) for _ in range(4)))
         self.level32 = nn.Sequential(Fused(w16 + 2, w32, 1, 2), *(Inverted(w32) for _ in range(2)))
@@ -90,7 +90,7 @@ class HoldfastNet(nn.Module):
         self.up16, self.up8, self.up4 = conv(w32, w16, 1), conv(w16, w8, 1), conv(w8, w4, 1)
         self.join16 = nn.Sequential(Inverted(w16, 2), Inverted(w16, 2))
         self.join8 = nn.Sequential(Inverted(w8, 2), Inverted(w8, 2))
-        self.join4 = nn.Sequential(Fused(w4, w4, 2))
+        self.join4 = nn.Sequential(Fused(w4, w4, 1))
         self.head = nn.Sequential(conv(w4, 32, 3), nn.Conv2d(32, 8, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -115,7 +115,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     """Warm-up over 200 steps, then half a cosine down to 2 % of the peak."""
     if step < 200:
         return peak * (step + 1) / 200
-    return peak * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(step / steps, 1.0))))
+    return float(peak * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(step / steps, 1.0)))))
 
 
 @torch.no_grad()
@@ -204,7 +204,7 @@ def main() -> None:
                 report(entry)
                 sums, reported, reported_step = {}, time.time(), step
                 shards.refresh()
-            if step == args.steps or time.time() - saved > 180:
+            if step == args.steps or time.time() - saved > 150:
                 state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
                 torch.save(state, path.with_suffix(".part"))
                 path.with_suffix(".part").replace(path)
