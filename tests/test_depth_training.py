@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from models.training.metrics import align, frame_scores, standardised_error, tilted_plane
+from models.training.metrics import align, frame_scores, log_error, tilted_plane
 
 
 def truth_and_prediction(rng):
@@ -36,10 +36,11 @@ def test_reversed_disparity_is_not_turned_round():
 
 def test_confidence_is_compared_with_what_happens():
     rng = np.random.default_rng(0)
-    z, p = truth_and_prediction(rng)
+    z, _ = truth_and_prediction(rng)
     valid = np.ones(z.shape, bool)
-    noisy = p + rng.normal(0, 0.02, p.shape)
-    within = standardised_error(noisy, z, valid) < 0.2
+    noisy = 5 / z * np.exp(rng.laplace(0, 0.1, z.shape))
+    within = log_error(noisy, z, valid) < 0.1
+    assert within.mean() == pytest.approx(1 - np.exp(-1), abs=0.02)
     honest = frame_scores(noisy, z, valid, np.full(z.shape, within.mean()), rng)
     boastful = frame_scores(noisy, z, valid, np.full(z.shape, 0.99), rng)
     assert honest["calibration_error"] < 0.01 < boastful["calibration_error"]
@@ -134,22 +135,22 @@ def test_every_kind_of_world_gives_usable_views(raster):
 
 
 @needs_torch
-def test_loss_is_zero_for_the_truth_and_blind_to_scale_and_shift_where_it_should_be():
+def test_loss_is_zero_for_the_truth_and_blind_to_scale_where_it_should_be():
     import torch
 
-    from models.training.train import compressed, losses, standardise
+    from models.training.train import centred_log, losses
 
     torch.manual_seed(0)
     disparity = torch.rand(3, 24, 32) * 0.2 + 0.1
-    truth = compressed(standardise(disparity))
+    disparity[:, :3] = 0  # sky
+    truth = centred_log(disparity)
+    assert float(truth.min()) == -3.0 and torch.allclose(centred_log(disparity * 7), truth, atol=1e-5)
     terms = losses(torch.stack([truth, torch.zeros_like(truth)], 1), disparity)
-    assert max(abs(float(terms[k])) for k in ("data", "direct", "gradient")) < 1e-5
-    scaled = losses(torch.stack([truth * 0.5 + 3, torch.zeros_like(truth)], 1), disparity)
-    assert float(scaled["data"]) < 1e-4 < float(scaled["direct"])
-    nearer = losses(torch.stack([truth, torch.zeros_like(truth)], 1), disparity * 7 + 0.3)
-    assert float(nearer["direct"]) < 1e-4
+    assert max(abs(float(terms[k])) for k in ("scale_free", "direct", "gradient")) < 1e-5
+    scaled = losses(torch.stack([truth + 0.7, torch.zeros_like(truth)], 1), disparity)
+    assert float(scaled["scale_free"]) < 1e-5 < float(scaled["direct"])
     wrong = losses(torch.stack([torch.randn_like(truth), torch.zeros_like(truth)], 1), disparity)
-    assert float(wrong["data"]) > 0.5
+    assert float(wrong["scale_free"]) > 0.5
 
 
 @needs_torch

@@ -75,7 +75,7 @@ def coordinates(x: torch.Tensor) -> torch.Tensor:
 
 
 class HoldfastNet(nn.Module):
-    """(B, 3, H, W) image, sides multiples of 32 -> (B, 2, H/2, W/2): disparity up to scale and shift, log of its error scale."""
+    """(B, 3, H, W) image, sides multiples of 32 -> (B, 2, H/2, W/2): log of disparity up to a constant, log of its error scale."""
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128, 160)) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class HoldfastNet(nn.Module):
 
 
 class Deployed(nn.Module):
-    """What is exported: (disparity (1, 1, H/2, W/2), confidence in 0..1 of the same shape)."""
+    """What is exported: (disparity (1, 1, H/2, W/2), above zero and up to scale, confidence in 0..1 of the same shape)."""
 
     def __init__(self, network: HoldfastNet, error_gain: float = 1.0) -> None:
         """error_gain multiplies the predicted error scale: a calibration found on rendered pictures kept back."""
@@ -120,4 +120,4 @@ class Deployed(nn.Module):
         """image: (1, 3, H, W), normalised as the registry says."""
         out = self.network(image)
         scale = torch.exp(torch.clamp(out[:, 1:], -5.0, 3.0)) * self.error_gain
-        return out[:, :1], 1.0 - torch.exp(-CONFIDENCE_TOLERANCE / scale)
+        return torch.exp(torch.clamp(out[:, :1], -6.0, 6.0)), 1.0 - torch.exp(-CONFIDENCE_TOLERANCE / scale)
