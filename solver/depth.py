@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .depth_cache import SLOW_S, CachedSource, cache_folder
 from .depth_maps import MapsSource
 from .depth_network import NetworkSource
 from .models_registry import resolve_network
@@ -27,7 +28,9 @@ def open_depth_source(model: str | None, maps_dir: str | None = None, device: st
     if model == "none":
         return None
     spec, path = resolve_network(model)
-    return NetworkSource(spec, path, device=device, threads=threads, progress=progress)
+    network = NetworkSource(spec, path, device=device, threads=threads, progress=progress)
+    folder = cache_folder()
+    return CachedSource(network, folder) if folder is not None and network.seconds > SLOW_S else network
 
 
 def sample_depth(depth_map: DepthMap, xy: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:

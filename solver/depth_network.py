@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,8 @@ def _first_line(error: BaseException) -> str:
 
 
 class NetworkSource:
-    """A DepthSource (see types): name, provider, kind, predict. Also: spec, path, fallback (why not a faster provider, or None)."""
+    """A DepthSource (see types): name, provider, kind, predict. Also: spec, path, fallback (why not a faster
+    provider, or None), seconds (what one frame takes)."""
 
     def __init__(self, spec: NetworkSpec, path: Path, device: str = "auto", threads: int = 0, progress=None) -> None:
         """Loads the network and runs it once. threads: 0 means ONNX Runtime's own choice, one per core.
@@ -66,7 +68,7 @@ class NetworkSource:
         self.name, self.kind = spec.id, spec.kind
         self.fallback: str | None = None
         self._threads = threads
-        self._warm_size: tuple[int, int] | None = None
+        self.seconds = 0.0
         if device not in ("auto", "cpu", "cuda"):
             raise HoldfastError("model.device", f"There is no device {device!r}.", "Use auto, cpu or cuda.", EXIT_MODEL)
         self._check_file()
@@ -164,10 +166,14 @@ class NetworkSource:
     def _warm_up(self) -> None:
         """Runs a picture with a gradient and edges, and looks at what comes back."""
         spec = self.spec.input
-        w, h = spec.size if spec.resize == "fixed" else input_size(spec, 320, 192)
+        w, h = input_size(spec, 320, 192)
         ramp = np.linspace(40, 200, h)[:, None, None] + np.linspace(-30, 30, w)[None, :, None] + np.array([0.0, 6.0, 12.0])
         ramp[h // 3: h // 2, w // 4: w // 2] = 90
-        result = self.predict(-1, np.clip(ramp, 0, 255).astype(np.uint8))
+        image = np.clip(ramp, 0, 255).astype(np.uint8)
+        self.predict(-1, image)  # the first run allocates and, on a GPU, compiles
+        began = time.perf_counter()
+        result = self.predict(-1, image)
+        self.seconds = time.perf_counter() - began
         known = result.values[np.isfinite(result.values)]
         if known.size == 0:
             raise RuntimeError("its output is not a number anywhere")

@@ -31,9 +31,13 @@ def _motion_blur(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
-def degrade(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> uint8: a random camera's, lens's and codec's idea of the same picture."""
+def degrade(rng: np.random.Generator, rgb: np.ndarray, chance_of_none: float = 0.2) -> np.ndarray:
+    """(H, W, 3) uint8 -> uint8: a random camera's, lens's and codec's idea of the same picture; now and then the picture itself."""
+    if rng.random() < chance_of_none:
+        return rgb
     image = rgb.astype(np.float32) / 255.0
+    # Blur and grain belong to the pixels of a picture of full size; a smaller picture shows less of them.
+    fineness = min(rgb.shape[0] / 192, 1.0)
     chance = rng.random(12)
     if chance[0] < 0.8:  # exposure, white balance, contrast curve
         gains = np.exp(rng.normal(0, 0.3)) * np.exp(rng.normal(0, 0.12, 3)).astype(np.float32)
@@ -49,17 +53,17 @@ def degrade(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
         y, x = np.ogrid[-1:1:h * 1j, -1:1:w * 1j]
         image = image * (1 - rng.uniform(0.1, 0.5) * (x * x + y * y) / 2)[..., None]
     if chance[5] < 0.4:
-        image = cv2.GaussianBlur(image, (0, 0), float(np.exp(rng.uniform(np.log(0.3), np.log(1.8)))))
-    if chance[6] < 0.12:
+        image = cv2.GaussianBlur(image, (0, 0), float(np.exp(rng.uniform(np.log(0.3), np.log(1.8)))) * fineness)
+    if chance[6] < 0.12 * fineness:
         image = _motion_blur(rng, image)
     if chance[7] < 0.15:  # enlarged from a smaller picture
         h, w = image.shape[:2]
-        s = rng.uniform(0.4, 0.9)
+        s = rng.uniform(1 - 0.6 * fineness, 0.9)
         image = cv2.resize(cv2.resize(image, (int(w * s), int(h * s)), interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_LINEAR)
     if chance[8] < 0.25:  # sharpened in the camera
         image = image + rng.uniform(0.3, 1.5) * (image - cv2.GaussianBlur(image, (0, 0), 1.0))
     if chance[9] < 0.65:  # grain, stronger where there is light, as shot noise is
-        sigma = float(np.exp(rng.uniform(np.log(0.005), np.log(0.07))))
+        sigma = float(np.exp(rng.uniform(np.log(0.005), np.log(0.07)))) * fineness
         noise = rng.standard_normal(image.shape, dtype=np.float32)
         if rng.random() < 0.4:
             noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.5, 1.0)) * 1.8

@@ -15,7 +15,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from .network import Deployed, HoldfastNet
-from .train import FULL, Shards, compressed, fitted, losses, standardise
+from .train import FULL, Shards, centred_log, losses, up_to_scale
 
 
 @torch.no_grad()
@@ -26,8 +26,7 @@ def calibrate(network: HoldfastNet, shards: Shards, batches: int = 20) -> tuple[
     for _ in range(batches):
         pictures, target = shards.batch(rng, 8, FULL, smallest=0.9)
         output = network(pictures)
-        truth = compressed(standardise(target))
-        error = (fitted(output[:, 0], truth) - truth).abs()
+        error = up_to_scale(output[:, 0] - centred_log(target)).abs()
         # The likelihood of |e| / (g s) is best at g = mean of |e| / s; the median keeps a few wild pictures from deciding.
         ratio = (error * torch.exp(-output[:, 1].clamp(-5, 3))).flatten(1).mean(1)
         ratios += ratio.tolist()

@@ -36,7 +36,7 @@ def frame_scores(prediction: np.ndarray, truth_z: np.ndarray, valid: np.ndarray,
         c = confidence[valid]
         scores["absrel_confident_half"] = float(relative[c >= np.median(c)].mean())
         scores["absrel_best_half"] = float(np.sort(relative)[: len(relative) // 2].mean())
-        within = (standardised_error(prediction, truth_z, valid) < CONFIDENCE_TOLERANCE)[valid]
+        within = (log_error(prediction, truth_z, valid) < CONFIDENCE_TOLERANCE)[valid]
         scores["confidence_mean"], scores["confidence_truth"] = float(c.mean()), float(within.mean())
         bins = np.minimum((c * 10).astype(int), 9)
         scores["calibration_error"] = float(sum(np.sum(bins == k) / len(c) * abs(c[bins == k].mean() - within[bins == k].mean())
@@ -44,14 +44,10 @@ def frame_scores(prediction: np.ndarray, truth_z: np.ndarray, valid: np.ndarray,
     return scores
 
 
-def standardised_error(prediction: np.ndarray, truth_z: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(h, w) |error| after taking the median and the mean absolute deviation off both disparities: what confidence speaks of."""
-    def standard(x: np.ndarray) -> np.ndarray:
-        centre = np.median(x[valid])
-        return (x - centre) / max(np.mean(np.abs(x[valid] - centre)), 1e-9)
-
-    with np.errstate(divide="ignore"):
-        return np.abs(standard(prediction) - standard(np.where(valid, 1.0 / np.where(truth_z > 0, truth_z, 1.0), 0.0)))
+def log_error(prediction: np.ndarray, truth_z: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(h, w) |log of depth's error| up to a scale of the picture, for a positive disparity: what confidence speaks of."""
+    error = np.log(np.maximum(prediction, 1e-9) * np.where(valid, truth_z, 1.0))
+    return np.abs(error - np.median(error[valid]))
 
 
 def tilted_plane(shape: tuple[int, int]) -> np.ndarray:

@@ -75,13 +75,13 @@ def coordinates(x: torch.Tensor) -> torch.Tensor:
 
 
 class HoldfastNet(nn.Module):
-    """(B, 3, H, W) image, sides multiples of 32 -> (B, 2, H/2, W/2): disparity up to scale and shift, log of its error scale."""
+    """(B, 3, H, W) image, sides multiples of 32 -> (B, 2, H/2, W/2): log of disparity up to a constant, log of its error scale."""
 
-    def __init__(self, widths: tuple[int, ...] = (24, 40, 64, 128, 160)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128, 160)) -> None:
         super().__init__()
         w2, w4, w8, w16, w32 = widths
         self.stem = conv(3, w2, 3, 2)
-        self.level4 = nn.Sequential(Fused(w2, w4, 3, 2), Fused(w4, w4, 2))
+        self.level4 = nn.Sequential(Fused(w2, w4, 3, 2), Fused(w4, w4, 1))
         self.level8 = nn.Sequential(Fused(w4, w8, 3, 2), Inverted(w8), Inverted(w8))
         self.level16 = nn.Sequential(Fused(w8, w16, 3, 2), *(Inverted(w16) for _ in range(4)))
         self.level32 = nn.Sequential(Fused(w16 + 2, w32, 1, 2), *(Inverted(w32) for _ in range(2)))
@@ -90,7 +90,7 @@ class HoldfastNet(nn.Module):
         self.up16, self.up8, self.up4 = conv(w32, w16, 1), conv(w16, w8, 1), conv(w8, w4, 1)
         self.join16 = nn.Sequential(Inverted(w16, 2), Inverted(w16, 2))
         self.join8 = nn.Sequential(Inverted(w8, 2), Inverted(w8, 2))
-        self.join4 = nn.Sequential(Fused(w4, w4, 2))
+        self.join4 = nn.Sequential(Fused(w4, w4, 1))
         self.head = nn.Sequential(conv(w4, 32, 3), nn.Conv2d(32, 8, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -109,7 +109,7 @@ class HoldfastNet(nn.Module):
 
 
 class Deployed(nn.Module):
-    """What is exported: (disparity (1, 1, H/2, W/2), confidence in 0..1 of the same shape)."""
+    """What is exported: (disparity (1, 1, H/2, W/2), above zero and up to scale, confidence in 0..1 of the same shape)."""
 
     def __init__(self, network: HoldfastNet, error_gain: float = 1.0) -> None:
         """error_gain multiplies the predicted error scale: a calibration found on rendered pictures kept back."""
@@ -120,4 +120,4 @@ class Deployed(nn.Module):
         """image: (1, 3, H, W), normalised as the registry says."""
         out = self.network(image)
         scale = torch.exp(torch.clamp(out[:, 1:], -5.0, 3.0)) * self.error_gain
-        return out[:, :1], 1.0 - torch.exp(-CONFIDENCE_TOLERANCE / scale)
+        return torch.exp(torch.clamp(out[:, :1], -6.0, 6.0)), 1.0 - torch.exp(-CONFIDENCE_TOLERANCE / scale)

@@ -6,9 +6,9 @@ RUN/checkpoint.pt is written every few minutes and picked up again by the same c
 report. Learning rate and picture size follow the step count, so a resumed run ends like an uninterrupted one. Shards that
 appear in DIR while it runs are used from the next epoch on.
 
-The loss follows MiDaS (Ranftl et al. 2020): disparity, standardised by each picture's median and mean absolute deviation, is
-compared under the best scale and shift, with a term on its gradients at four scales; a second output learns the size of the remaining error (Laplace
-likelihood, Kendall & Gal 2017) without holding back the first.
+The loss compares the logarithm of disparity, up to a scale of each picture (Eigen et al. 2014, here with absolute values), with a
+term on its gradients at four scales (as in MiDaS, Ranftl et al. 2020); a second output learns the size of the remaining error
+(Laplace likelihood, Kendall & Gal 2017) without holding back the first.
 """
 
 from __future__ import annotations
@@ -67,37 +67,22 @@ class Shards:
         return pictures, torch.from_numpy(np.ascontiguousarray(np.stack(targets)))
 
 
-def standardise(disparity: torch.Tensor) -> torch.Tensor:
-    """(B, h, w) minus the median, over the mean absolute deviation, per picture."""
+def centred_log(disparity: torch.Tensor) -> torch.Tensor:
+    """(B, h, w) disparity -> its logarithm minus the median over what is no sky, held within -3 .. 2.5 (sky: -3), per picture."""
     flat = disparity.flatten(1)
-    centred = flat - flat.median(dim=1, keepdim=True).values
-    return (centred / centred.abs().mean(dim=1, keepdim=True).clamp_min(1e-6)).reshape(disparity.shape)
+    log = torch.where(flat > 0, torch.log(flat.clamp_min(1e-6)), torch.full_like(flat, float("nan")))
+    return (log - log.nanmedian(dim=1, keepdim=True).values).nan_to_num(-3.0).clamp(-3.0, 2.5).reshape(disparity.shape)
 
 
-def fitted(output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """The output (B, h, w) under the scale and shift that fit the truth best in the least-squares sense.
-
-    The gradient goes through the fit: else the shift would drift, because the fit is not the one that balances absolute errors.
-    The scale is held within a factor of three: dividing by the spread of an output that is still flat would drown everything else.
-    """
-    p, t = output.flatten(1), truth.flatten(1)
-    p_mean, t_mean = p.mean(1, keepdim=True), t.mean(1, keepdim=True)
-    p, t = p - p_mean, t - t_mean
-    scale = ((p * t).mean(1, keepdim=True) / (p * p).mean(1, keepdim=True).clamp_min(1e-3)).clamp(1 / 3, 3.0)
-    return (scale * p + t_mean).reshape(output.shape)
-
-
-def compressed(truth: torch.Tensor) -> torch.Tensor:
-    """Standardised disparity with its far end drawn in: a thing right before the lens would otherwise be the whole loss."""
-    return torch.where(truth > 4, 4 + torch.log1p((truth - 4).clamp_min(0)), truth)
+def up_to_scale(error: torch.Tensor) -> torch.Tensor:
+    """(B, h, w) errors of log disparity without what a common scale of the picture explains."""
+    return error - error.mean(dim=(1, 2), keepdim=True)
 
 
 def losses(output: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-    """output (B, 2, h, w), target (B, h, w) -> data, direct, gradient and likelihood terms."""
-    truth = compressed(standardise(target))
-    error = fitted(output[:, 0], truth) - truth
-    # The direct term teaches the output's own scale and shift, so that the fit stays near one.
-    direct = (output[:, 0] - truth).abs().mean()
+    """output (B, 2, h, w), target disparity (B, h, w) -> direct, scale-free, gradient and likelihood terms."""
+    direct = output[:, 0] - centred_log(target)
+    error = up_to_scale(direct)
     gradient = torch.zeros((), device=output.device)
     level = error
     for _ in range(4):
@@ -105,29 +90,28 @@ def losses(output: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor
         level = F.avg_pool2d(level[:, None], 2)[:, 0]
     log_scale = output[:, 1].clamp(-5, 3)
     likelihood = (error.detach().abs() * torch.exp(-log_scale) + log_scale).mean()
-    return {"data": error.abs().mean(), "direct": direct, "gradient": gradient, "likelihood": likelihood}
+    return {"direct": direct.abs().mean(), "scale_free": error.abs().mean(), "gradient": gradient, "likelihood": likelihood}
 
 
-WEIGHTS = {"direct": 1.0, "data": 0.5, "gradient": 0.1, "likelihood": 0.05}
+WEIGHTS = {"direct": 1.0, "scale_free": 0.5, "gradient": 0.1, "likelihood": 0.1}
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
     """Warm-up over 200 steps, then half a cosine down to 2 % of the peak."""
     if step < 200:
         return peak * (step + 1) / 200
-    return peak * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(step / steps, 1.0))))
+    return float(peak * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(step / steps, 1.0)))))
 
 
 @torch.no_grad()
 def validate(network: HoldfastNet, shards: Shards, batches: int = 8) -> float:
-    """Mean absolute error, in units of each picture's deviation, on fixed batches of pictures kept back."""
+    """Mean absolute error of log disparity up to a scale of each picture, on fixed batches of pictures kept back."""
     network.eval()
     rng = np.random.default_rng(7)
     total = 0.0
     for _ in range(batches):
         pictures, target = shards.batch(rng, 12, FULL, smallest=0.95)
-        truth = compressed(standardise(target))
-        total += float((fitted(network(pictures)[:, 0].float(), truth) - truth).abs().mean()) / batches
+        total += float(up_to_scale(network(pictures)[:, 0].float() - centred_log(target)).abs().mean()) / batches
     return total
 
 
@@ -204,7 +188,7 @@ def main() -> None:
                 report(entry)
                 sums, reported, reported_step = {}, time.time(), step
                 shards.refresh()
-            if step == args.steps or time.time() - saved > 180:
+            if step == args.steps or time.time() - saved > 150:
                 state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
                 torch.save(state, path.with_suffix(".part"))
                 path.with_suffix(".part").replace(path)

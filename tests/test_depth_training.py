@@ -1,0 +1,169 @@
+"""The rasteriser against hand-made geometry, the measures against known answers, the loss against its invariances."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import numpy as np
+import pytest
+
+from models.training.metrics import align, frame_scores, log_error, tilted_plane
+
+
+def truth_and_prediction(rng):
+    z = rng.uniform(1, 8, (40, 60))
+    return z, 0.3 * (1 / z) + 2.0
+
+
+def test_exact_disparity_scores_perfectly_whatever_its_scale_and_shift():
+    rng = np.random.default_rng(0)
+    z, p = truth_and_prediction(rng)
+    valid = rng.random(z.shape) < 0.8
+    np.testing.assert_allclose(align(p, z, valid)[valid], z[valid], rtol=1e-6)
+    scores = frame_scores(p, z, valid, None, rng)
+    assert scores["absrel"] < 1e-6 and scores["delta1"] == 1.0 and scores["ordinal"] == 0.0
+
+
+def test_reversed_disparity_is_not_turned_round():
+    rng = np.random.default_rng(0)
+    z, p = truth_and_prediction(rng)
+    valid = np.ones(z.shape, bool)
+    scores = frame_scores(-p, z, valid, None, rng)
+    constant = frame_scores(np.zeros(z.shape), z, valid, None, rng)
+    assert scores["ordinal"] == 1.0 and scores["absrel"] == pytest.approx(constant["absrel"]) and constant["ordinal"] == 0.5
+
+
+def test_confidence_is_compared_with_what_happens():
+    rng = np.random.default_rng(0)
+    z, _ = truth_and_prediction(rng)
+    valid = np.ones(z.shape, bool)
+    noisy = 5 / z * np.exp(rng.laplace(0, 0.1, z.shape))
+    within = log_error(noisy, z, valid) < 0.1
+    assert within.mean() == pytest.approx(1 - np.exp(-1), abs=0.02)
+    honest = frame_scores(noisy, z, valid, np.full(z.shape, within.mean()), rng)
+    boastful = frame_scores(noisy, z, valid, np.full(z.shape, 0.99), rng)
+    assert honest["calibration_error"] < 0.01 < boastful["calibration_error"]
+    assert boastful["confidence_truth"] == pytest.approx(within.mean())
+
+
+def test_tilted_plane_is_nearer_below():
+    plane = tilted_plane((5, 3))
+    assert (np.diff(plane, axis=0) > 0).all() and (np.diff(plane, axis=1) == 0).all()
+
+
+needs_gl = pytest.mark.skipif(importlib.util.find_spec("moderngl") is None, reason="moderngl is not installed")
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+
+
+@pytest.fixture(scope="module")
+def raster():
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    from models.training.raster import Rasteriser
+    try:
+        return Rasteriser(160, 96, samples=2)
+    except Exception as error:  # no EGL on this machine
+        pytest.skip(f"no OpenGL through EGL: {error}")
+
+
+def look_north(height: float) -> np.ndarray:
+    """Camera at (0, 0, height) looking along +y, z up."""
+    cam_from_world = np.eye(4)
+    cam_from_world[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    cam_from_world[:3, 3] = -cam_from_world[:3, :3] @ [0, 0, height]
+    return cam_from_world
+
+
+@needs_gl
+def test_depth_and_ids_are_those_of_the_pixel_centres(raster):
+    from models.training import primitives
+    from models.training.raster import Item, Scene
+
+    fx, fy, cx, cy = 150.0, 140.0, 83.0, 45.0
+    ground = Item(primitives.sheet(), 1, scale=np.array([500.0, 500.0, 1.0]))
+    block = Item(primitives.box(), 2, position=np.array([0.0, 6.0, 1.0]), scale=np.array([1.0, 2.0, 2.0]))
+    rgb, depth, ids = raster.render(Scene([ground, block]), look_north(1.6), fx, fy, cx, cy)
+    assert rgb.shape == (96, 160, 3) and rgb.dtype == np.uint8
+    v, u = np.mgrid[0:96, 0:160] + 0.5
+    on_ground = ids == 1
+    np.testing.assert_allclose(depth[on_ground], (1.6 * fy / (v - cy))[on_ground], rtol=2e-4)
+    front = ids == 2
+    assert front.any() and np.allclose(depth[front].min(), 5.0, atol=1e-3)
+    # The block's front face spans x -0.5..0.5 and z 0..2 at a depth of 5.
+    expected = (np.abs((u - cx) / fx * 5) < 0.5) & ((v - cy) / fy * 5 < 1.6) & ((v - cy) / fy * 5 > -0.4)
+    assert (front == expected).mean() > 0.999
+    assert np.isinf(depth[ids == 0]).all() and (ids[:40, 0] == 0).all()
+
+
+@needs_gl
+def test_sun_throws_shadows_and_cut_outs_let_light_through(raster):
+    from models.training import primitives
+    from models.training.raster import Item, Scene
+
+    ground = Item(primitives.sheet(), 1, scale=np.array([60.0, 60.0, 1.0]))
+    holes = np.zeros((4, 4, 4), np.uint8)
+    holes[..., :3] = 255
+    lid = {"position": np.array([0.0, 8.0, 6.0]), "scale": np.array([4.0, 4.0, 1.0])}
+    scene = Scene([ground, Item(primitives.sheet(), 2, **lid)], sun_direction=np.array([0.0, 0.0, 1.0]), shadow_centre=np.array([0.0, 8.0, 0.0]),
+                  exposure=0.3)
+    under = (slice(60, 66), slice(78, 82))
+    shaded = raster.render(scene, look_north(1.6), 120, 120, 80, 40)[0][under].mean()
+    scene.items[1] = Item(primitives.sheet(), 2, casts_shadow=False, **lid)
+    lit = raster.render(scene, look_north(1.6), 120, 120, 80, 40)[0][under].mean()
+    assert shaded < 0.7 * lit
+    scene.items[1] = Item(primitives.sheet(), 2, texture=holes, position=np.array([0.0, 8.0, 1.6]), scale=np.array([4.0, 1.0, 4.0]))
+    assert 2 not in raster.render(scene, look_north(1.6), 120, 120, 80, 40)[2]
+
+
+@needs_gl
+def test_every_kind_of_world_gives_usable_views(raster):
+    from models.training.generate import informative
+    from models.training.objects import Stock
+    from models.training.scenes import WORLDS, random_view, random_world
+
+    stock = Stock(5)
+    for name in WORLDS:
+        rng = np.random.default_rng(len(name))
+        usable = 0
+        for _ in range(4):
+            world = random_world(rng, stock, name)
+            view = random_view(rng, world, raster.width)
+            _, depth, ids = raster.render(world.scene, view.cam_from_world, view.focal_px, view.focal_px, 80, 48)
+            usable += informative(depth, ids)
+            np.testing.assert_allclose(view.cam_from_world[:3, :3] @ view.cam_from_world[:3, :3].T, np.eye(3), atol=1e-9)
+        assert usable >= 1, name
+
+
+@needs_torch
+def test_loss_is_zero_for_the_truth_and_blind_to_scale_where_it_should_be():
+    import torch
+
+    from models.training.train import centred_log, losses
+
+    torch.manual_seed(0)
+    disparity = torch.rand(3, 24, 32) * 0.2 + 0.1
+    disparity[:, :3] = 0  # sky
+    truth = centred_log(disparity)
+    assert float(truth.min()) == -3.0 and torch.allclose(centred_log(disparity * 7), truth, atol=1e-5)
+    terms = losses(torch.stack([truth, torch.zeros_like(truth)], 1), disparity)
+    assert max(abs(float(terms[k])) for k in ("scale_free", "direct", "gradient")) < 1e-5
+    scaled = losses(torch.stack([truth + 0.7, torch.zeros_like(truth)], 1), disparity)
+    assert float(scaled["scale_free"]) < 1e-5 < float(scaled["direct"])
+    wrong = losses(torch.stack([torch.randn_like(truth), torch.zeros_like(truth)], 1), disparity)
+    assert float(wrong["scale_free"]) > 0.5
+
+
+@needs_torch
+def test_network_takes_any_multiple_of_32_and_knows_where_it_looks():
+    import torch
+
+    from models.training.network import Deployed, HoldfastNet, coordinates
+
+    network = Deployed(HoldfastNet()).eval()
+    for width, height in ((320, 192), (96, 160)):
+        with torch.no_grad():
+            disparity, confidence = network(torch.zeros(1, 3, height, width))
+        assert disparity.shape == confidence.shape == (1, 1, height // 2, width // 2)
+        assert 0 <= float(confidence.min()) <= float(confidence.max()) <= 1
+    where = coordinates(torch.zeros(1, 1, 4, 8))
+    assert where[0, 1, :, 0].tolist() == [-0.75, -0.25, 0.25, 0.75] and float(where[0, 0, 0, 0]) == -1.75
