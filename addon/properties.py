@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is kept with a clip (its settings and its last result) and with a scene, saved in the .blend file."""
+
+from __future__ import annotations
+
+import uuid
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+
+from . import clip_frames, compat
+
+# Common sensors: (identifier, name, width in mm). "CLIP" takes what the clip itself is set to.
+SENSORS = (
+    ("CLIP", "As Set on the Clip", 0.0),
+    ("FULL_FRAME", "Full Frame 36 mm", 36.0),
+    ("SUPER35", "Super 35 24.89 mm", 24.89),
+    ("ALEXA_LF", "Large Format 36.70 mm", 36.70),
+    ("ALEXA35", "Super 35 4.6K 27.99 mm", 27.99),
+    ("RED_VV", "VistaVision 8K 40.96 mm", 40.96),
+    ("APSC", "APS-C 23.5 mm", 23.5),
+    ("APSC_CANON", "APS-C 22.3 mm", 22.3),
+    ("MFT", "Micro Four Thirds 17.3 mm", 17.3),
+    ("SUPER16", "Super 16 12.52 mm", 12.52),
+    ("ONE_INCH", "1 inch 13.2 mm", 13.2),
+    ("PHONE", "Phone, main camera 9.8 mm", 9.8),
+    ("CUSTOM", "Other", 0.0),
+)
+
+
+class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
+    """Settings and last result of one clip."""
+
+    uid: StringProperty(name="Id", options={"HIDDEN"}, description="Tells which objects were made for this clip")
+
+    focal: EnumProperty(
+        name="Focal Length", default="auto",
+        items=(("auto", "Find Out", "Measure the focal length, constant or zooming, as far as the shot determines it"),
+               ("known", "Known", "Use the focal length below exactly"),
+               ("constant", "Constant", "Measure one focal length for the whole shot"),
+               ("varying", "Zoom", "Measure a focal length for every frame")),
+        description="What is known about the focal length. A shot without parallax cannot determine it: give it here if you know it")
+    focal_mm: FloatProperty(
+        name="Focal Length", default=0.0, min=0.0, soft_max=300.0, precision=2, unit="NONE",
+        description="Focal length in millimetres on the sensor chosen below. 0: not known. Unless set to Known it is only a start")
+    sensor: EnumProperty(
+        name="Sensor", default="CLIP", items=tuple((key, name, f"Sensor {width} mm wide" if width else name) for key, name, width in SENSORS),
+        description="Width of the camera's sensor, which turns pixels into millimetres")
+    sensor_mm: FloatProperty(name="Sensor Width", default=36.0, min=0.5, soft_max=70.0, precision=2,
+                             description="Width of the sensor in millimetres, for a sensor not in the list")
+    distortion: EnumProperty(
+        name="Distortion", default="auto",
+        items=(("auto", "Find Out", "Measure lens distortion if the shot determines it"),
+               ("none", "None", "The footage has straight lines already"),
+               ("radial1", "One Term", "Measure one radial term (k1)"),
+               ("radial2", "Two Terms", "Measure two radial terms (k1, k2), for wide lenses")),
+        description="How the lens bends straight lines")
+    motion: EnumProperty(
+        name="Motion", default="auto",
+        items=(("auto", "Find Out", "Tell a moving camera from a panning one by the footage"),
+               ("free", "Free", "The camera moves through the scene"),
+               ("rotation", "Tripod", "The camera only turns; depth is then a guess from the depth network")),
+        description="How the camera moved")
+    quality: EnumProperty(
+        name="Quality", default="standard",
+        items=(("draft", "Draft", "Fewest tracks and depth frames: for a first look"),
+               ("standard", "Standard", "Good for nearly all shots"),
+               ("best", "Best", "More tracks, more adjustment: slower")),
+        description="How much work is put into the solve")
+
+    depth: EnumProperty(
+        name="Depth", default="auto",
+        items=(("auto", "Built-in Network", "The depth network that comes with Holdfast"),
+               ("model", "Other Network", "A network by its name or ONNX file"),
+               ("maps", "Depth Maps", "A folder of depth maps, one per frame"),
+               ("none", "None", "Geometry alone: shots with little parallax may fail")),
+        description="Where single-image depth comes from; it carries shots with little parallax")
+    depth_model: StringProperty(name="Network", subtype="FILE_PATH", options=compat.PATH_OPTIONS,
+                                description="Name of a registered depth network, or an ONNX file")
+    depth_maps: StringProperty(name="Depth Maps", subtype="DIR_PATH", options=compat.PATH_OPTIONS,
+                               description="Folder with a depth map per frame (EXR, 16-bit PNG or NPY), numbered like the clip")
+    mask: StringProperty(name="Mask", subtype="FILE_PATH", options=compat.PATH_OPTIONS,
+                         description="Folder or clip of masks; white is not tracked. Use it for actors and other movers that fill the frame")
+
+    use_range: BoolProperty(name="Part of the Clip", default=False, description="Solve only some of the clip's frames")
+    start: IntProperty(name="First Frame", default=1, description="First scene frame to solve")
+    end: IntProperty(name="Last Frame", default=250, description="Last scene frame to solve")
+    seed: IntProperty(name="Seed", default=0, min=0, description="Start of the random choices; the same seed gives the same solve")
+    marker_limit: IntProperty(name="Tracks on the Clip", default=500, min=0, max=5000,
+                              description="How many of the solver's tracks are written to the clip as markers, the longest first. 0: none")
+
+    # The last result. Written by the importer, shown by the panel.
+    solved: BoolProperty(default=False, options={"HIDDEN"}, description="This clip has a solve in this file")
+    job_folder: StringProperty(options={"HIDDEN"}, description="Folder of the last solve's files")
+    status: StringProperty(options={"HIDDEN"}, description="good, usable, weak or failed")
+    summary: StringProperty(options={"HIDDEN"}, description="The verdict in one line")
+    statements: StringProperty(options={"HIDDEN"}, description="The whole verdict, a sentence per line")
+    error_px: FloatProperty(options={"HIDDEN"}, precision=3, description="Error of tracks held out of the solve, in pixels")
+    focal_result_mm: FloatProperty(options={"HIDDEN"}, description="Solved focal length at the middle frame, in millimetres")
+    focal_words: StringProperty(options={"HIDDEN"}, description="Focal length and how well it is known")
+    frames_solved: IntProperty(options={"HIDDEN"}, description="Frames with a camera")
+    frames_total: IntProperty(options={"HIDDEN"}, description="Frames asked for")
+    scene_words: StringProperty(options={"HIDDEN"}, description="How the scene was set up: ground, scale")
+    warnings: StringProperty(options={"HIDDEN"}, description="The solver's warnings, one per line")
+
+    def sensor_width_mm(self) -> float:
+        """Width of the chosen sensor in mm."""
+        if self.sensor == "CUSTOM":
+            return self.sensor_mm
+        if self.sensor == "CLIP":
+            return self.id_data.tracking.camera.sensor_width
+        return next(width for key, _, width in SENSORS if key == self.sensor)
+
+
+class HOLDFAST_SceneSettings(bpy.types.PropertyGroup):
+    """What a scene knows of Holdfast."""
+
+    clip: PointerProperty(type=bpy.types.MovieClip, name="Clip", description="The footage this scene is matched to")
+    prop_kind: EnumProperty(
+        name="Prop", default="CONE",
+        items=(("CONE", "Cone", "A cone: shows slipping at its foot"),
+               ("CUBE", "Checker Cube", "A cube with a checker pattern: shows perspective and scale"),
+               ("CHROME", "Chrome Ball", "A mirror ball: shows the surroundings"),
+               ("GREY", "Grey Ball", "A ball of 18 % grey: shows the light")),
+        description="Test object to drop into the shot")
+
+
+_CLASSES = (HOLDFAST_ClipSettings, HOLDFAST_SceneSettings)
+
+
+def ensure_uid(clip: bpy.types.MovieClip) -> str:
+    """The clip's own id. A copy of a clip gets a new one, so that two clips never share a solve."""
+    settings = clip.holdfast
+    others = {other.holdfast.uid for other in bpy.data.movieclips if other != clip}
+    if not settings.uid or (settings.uid in others and not settings.solved) or _is_copy(clip):
+        settings.uid = uuid.uuid4().hex[:12]
+    return settings.uid
+
+
+def _is_copy(clip: bpy.types.MovieClip) -> bool:
+    """True where another clip with the same id comes first by name: the copy is the one called "name.001"."""
+    same = sorted(other.name for other in bpy.data.movieclips if other.holdfast.uid == clip.holdfast.uid and not other.library)
+    return len(same) > 1 and same[0] != clip.name
+
+
+def clip_of_context(context: bpy.types.Context) -> bpy.types.MovieClip | None:
+    """The clip meant: the Clip editor's, else the scene's chosen one, else its active clip or its camera's background."""
+    space = context.space_data
+    if space is not None and space.type == "CLIP_EDITOR" and space.clip:
+        return space.clip
+    scene = context.scene
+    if scene.holdfast.clip:
+        return scene.holdfast.clip
+    if scene.active_clip:
+        return scene.active_clip
+    if scene.camera and scene.camera.type == "CAMERA":
+        for background in scene.camera.data.background_images:
+            if background.clip:
+                return background.clip
+    return None
+
+
+def solver_settings(clip: bpy.types.MovieClip, preferences) -> dict:
+    """The options of the solver's command line for a clip's settings (see `solver_process.command_line`)."""
+    own = clip.holdfast
+    out = {"focal": own.focal, "motion": own.motion, "distortion": own.distortion, "quality": own.quality, "seed": own.seed,
+           "threads": preferences.threads or None, "device": preferences.device}
+    if own.focal_mm > 0:
+        out["focal_mm"], out["sensor_mm"] = own.focal_mm, own.sensor_width_mm()
+    if own.depth == "none":
+        out["depth_model"] = "none"
+    elif own.depth == "model" and own.depth_model:
+        path = bpy.path.abspath(own.depth_model)
+        out["depth_model"] = path if own.depth_model.startswith("//") else own.depth_model
+    elif own.depth == "maps" and own.depth_maps:
+        out["depth_maps"] = bpy.path.abspath(own.depth_maps)
+    if own.mask:
+        out["mask"] = bpy.path.abspath(own.mask)
+    if own.use_range:
+        numbering = clip_frames.numbering_of(clip)
+        out["start"], out["end"] = numbering.number_at(own.start), numbering.number_at(own.end)
+    return out
+
+
+def register() -> None:
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.MovieClip.holdfast = PointerProperty(type=HOLDFAST_ClipSettings)
+    bpy.types.Scene.holdfast = PointerProperty(type=HOLDFAST_SceneSettings)
+
+
+def unregister() -> None:
+    del bpy.types.Scene.holdfast
+    del bpy.types.MovieClip.holdfast
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

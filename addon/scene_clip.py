@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes onto the clip itself: lens and distortion, and the solver's tracks as markers."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from . import clip_frames, jobfolder
+
+TRACK_PREFIX = "HF."  # tracks have no custom properties: the name tells whose they are
+
+
+def set_clip_lens(clip: bpy.types.MovieClip, shot: jobfolder.Shot, sensor_mm: float) -> None:
+    """Sensor, focal length, principal point, pixel aspect and distortion of the clip's camera (the middle frame's, where they vary)."""
+    fx, fy, cx, cy = shot.intrinsics[shot.middle]
+    camera = clip.tracking.camera
+    camera.sensor_width = sensor_mm
+    camera.pixel_aspect = fy / fx
+    camera.units = "PIXELS"
+    camera.focal_length_pixels = fx
+    camera.units = "MILLIMETERS"
+    camera.principal_point_pixels = (cx, shot.height - cy)
+    camera.distortion_model = "POLYNOMIAL"
+    camera.k1, camera.k2, camera.k3 = shot.k1, shot.k2, 0.0
+
+
+def own_tracks(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingTrack]:
+    """The tracks Holdfast wrote."""
+    return [track for track in clip.tracking.tracks if track.name.startswith(TRACK_PREFIX)]
+
+
+def write_tracks(clip: bpy.types.MovieClip, shot: jobfolder.Shot, limit: int) -> int:
+    """Write the solver's tracks as markers, the longest `limit` of them spread over the labels; earlier ones of ours go. Returns how many."""
+    remove_tracks(clip)
+    chosen = choose_tracks(shot, limit)
+    if not len(chosen):
+        return 0
+    numbering = clip_frames.numbering_of(clip)
+    tracks = shot.tracks
+    errors = _errors_by_track(shot)
+    written = 0
+    worst = max(1e-6, float(np.quantile(list(errors.values()), 0.95))) if errors else 1.0
+    ends = np.searchsorted(tracks.track, chosen, side="right")
+    starts = np.searchsorted(tracks.track, chosen, side="left")
+    spare = list(own_tracks(clip))  # those that could not be removed are used again
+    for number, start, end in zip(chosen.tolist(), starts.tolist(), ends.tolist()):
+        frames = [numbering.marker_frame(int(n)) for n in tracks.number[start:end]]
+        places = (tracks.xy[start:end] / (shot.width, shot.height)).tolist()
+        hidden = sum(frame < 1 for frame in frames)  # images the clip's frame offset skips
+        frames, places = frames[hidden:], places[hidden:]
+        if not frames:
+            continue
+        track = _emptied(spare.pop()) if spare else clip.tracking.tracks.new(name="", frame=frames[0])
+        label = int(tracks.label[number]) if number < len(tracks.label) else 0
+        track.name = f"{TRACK_PREFIX}{number:05d}"
+        _write_markers(track, frames, places)
+        _colour(track, label, errors.get(number), worst)
+        written += 1
+    for track in spare:
+        track.hide = True
+    return written
+
+
+def choose_tracks(shot: jobfolder.Shot, limit: int) -> np.ndarray:
+    """Numbers of the tracks to show: static ones with a point first, then by length, (limit,) ascending."""
+    tracks = shot.tracks
+    if tracks is None or limit <= 0 or not len(tracks.track):
+        return np.zeros(0, int)
+    lengths = np.bincount(tracks.track, minlength=len(tracks.label))
+    rank = lengths + 1e6 * ((tracks.label == 0) & (tracks.point >= 0))
+    rank = np.where(lengths >= 2, rank, -1)
+    order = np.argsort(-rank, kind="stable")[:limit]
+    return np.sort(order[rank[order] > 0])
+
+
+def remove_tracks(clip: bpy.types.MovieClip) -> None:
+    """Remove the tracks Holdfast wrote. Only an operator can, and it needs a Clip editor: an area is one for a moment."""
+    own = own_tracks(clip)
+    if not own:
+        return
+    place = _some_area()
+    if place is None:
+        return
+    window, area = place
+    before = area.type
+    selected = [(track, track.select) for track in clip.tracking.tracks if not track.name.startswith(TRACK_PREFIX)]
+    hidden = [(track, track.hide) for track in own]
+    try:
+        area.type = "CLIP_EDITOR"
+        space = area.spaces.active
+        old_clip, old_mode = space.clip, space.mode
+        space.clip = clip
+        space.mode = "TRACKING"
+        clip.tracking.objects.active = clip.tracking.objects[0]
+        for track, _ in selected:
+            track.select = False
+        for track, _ in hidden:
+            track.hide, track.lock, track.select = False, False, True
+            track.select_anchor = track.select_pattern = track.select_search = True
+        region = next((r for r in area.regions if r.type == "WINDOW"), None)
+        with bpy.context.temp_override(window=window, area=area, region=region, space_data=space):
+            if bpy.ops.clip.delete_track.poll():
+                bpy.ops.clip.delete_track(confirm=False)
+        space.mode = old_mode
+        if old_clip is not None:
+            space.clip = old_clip
+    finally:
+        if area.type != before:
+            area.type = before
+        for track, select in [(t.name, s) for t, s in selected]:
+            if track in clip.tracking.tracks:
+                clip.tracking.tracks[track].select = select
+
+
+def _some_area() -> tuple[bpy.types.Window, bpy.types.Area] | None:
+    """A window and area to work in: a Clip editor if there is one, else any that is not the one under the mouse."""
+    windows = list(bpy.context.window_manager.windows)
+    areas = [(window, area) for window in windows for area in window.screen.areas]
+    for window, area in areas:
+        if area.type == "CLIP_EDITOR":
+            return window, area
+    for window, area in areas:
+        if area.type in {"PROPERTIES", "OUTLINER", "DOPESHEET_EDITOR", "TEXT_EDITOR", "INFO"}:
+            return window, area
+    return areas[0] if areas else None
+
+
+def _emptied(track: bpy.types.MovieTrackingTrack) -> bpy.types.MovieTrackingTrack:
+    """A track of ours with all markers gone but one (Blender keeps at least one)."""
+    for frame in [marker.frame for marker in track.markers][1:]:
+        track.markers.delete_frame(frame)
+    track.hide = False
+    return track
+
+
+def _write_markers(track: bpy.types.MovieTrackingTrack, frames: list[int], places: list) -> None:
+    """Set a track's markers: places are fractions of the image, y down. Every gap is closed off by a disabled marker."""
+    insert = track.markers.insert_frame
+    known = set(frames)
+    for marker_frame in [marker.frame for marker in track.markers]:
+        if marker_frame not in known and len(track.markers) > 1:
+            track.markers.delete_frame(marker_frame)
+    for frame, (x, y) in zip(frames, places):
+        # Inserting may move all markers in memory: no reference to one is kept.
+        insert(frame, co=(x, 1.0 - y)).mute = False
+    for frame, following in zip(frames, frames[1:] + [None]):
+        if following != frame + 1:
+            insert(frame + 1, co=track.markers.find_frame(frame).co[:]).mute = True
+
+
+def _colour(track: bpy.types.MovieTrackingTrack, label: int, error_px: float | None, worst_px: float) -> None:
+    """Green to red by error; movers blue, unreliable grey."""
+    track.use_custom_color = True
+    if label == 1:
+        track.color = (0.1, 0.3, 1.0)
+    elif label == 2 or error_px is None:
+        track.color = (0.45, 0.45, 0.45)
+    else:
+        part = min(1.0, error_px / worst_px)
+        track.color = (min(1.0, 2.0 * part), min(1.0, 2.0 * (1.0 - part)), 0.1)
+
+
+def _errors_by_track(shot: jobfolder.Shot) -> dict[int, float]:
+    """RMS error of every track that became a point, px."""
+    return {int(t): float(e) for t, e in zip(shot.points.track, shot.points.error_px) if t >= 0}

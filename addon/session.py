@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The solves of this Blender session: started, listened to by a timer within a time budget, imported when done, ended with Blender."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from . import events, importer, job, jobfolder, preferences, properties, solver_process
+
+TICK_S = 0.1
+BUDGET_S = 0.004  # of Blender's main thread, per job and tick
+
+
+@dataclass
+class ShotJob:
+    """A solve and the clip and scene it is for (by name and id: references to Blender's data do not survive undo)."""
+
+    solver: job.SolverJob
+    clip_name: str
+    uid: str
+    scene_name: str
+    scene_setup: str
+    message: str = ""  # what went wrong after the solver was done
+    imported: bool = False
+    needs_scene: bool = False  # the scene was left as it is and does not fit the clip
+
+
+jobs: dict[str, ShotJob] = {}  # the last job of each clip, by the clip's id
+
+
+def default_folder(clip: bpy.types.MovieClip) -> Path:
+    """Where a clip's solve goes: beside the .blend file, or into the temporary folder while that is not saved."""
+    name = re.sub(r"[^\w.-]+", "_", Path(clip.name).stem).strip("._") or "clip"
+    if bpy.data.filepath:
+        return Path(bpy.path.abspath("//")) / "holdfast" / name
+    base = preferences.get().cache
+    root = Path(bpy.path.abspath(base)) if base else Path(tempfile.gettempdir()) / "holdfast"
+    return root / f"{name}-{properties.ensure_uid(clip)}"
+
+
+def solver_input(clip: bpy.types.MovieClip) -> str:
+    """The footage's path as the solver takes it."""
+    return str(Path(bpy.path.abspath(clip.filepath)).resolve())
+
+
+def start(scene: bpy.types.Scene, clip: bpy.types.MovieClip, scene_setup: str = "AUTO", folder: Path | None = None) -> ShotJob:
+    """Start a solve of a clip. Raises OSError or ValueError, with what to do, when it cannot even begin."""
+    uid = properties.ensure_uid(clip)
+    running = jobs.get(uid)
+    if running and running.solver.state.active:
+        raise ValueError("This clip is being solved already")
+    if clip.library:
+        raise ValueError("This clip is linked from another file: solve it there, or make it local")
+    if not Path(solver_input(clip)).is_file():
+        raise ValueError(f"The footage {solver_input(clip)} is not there: correct the clip's path")
+    own = preferences.get()
+    folder = folder or default_folder(clip)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"Cannot write to {folder} ({error.strerror}): save the .blend file where you may write") from None
+    python = solver_process.find_python(bpy.path.abspath(own.python) if own.python else "")
+    settings = properties.solver_settings(clip, own)
+    solver = job.SolverJob(solver_process.command_line(python, solver_input(clip), str(folder), settings), folder,
+                           env=solver_process.environment(python), cwd=solver_process.solver_root())
+    shot = ShotJob(solver, clip.name, uid, scene.name, scene_setup)
+    jobs[uid] = shot
+    solver.start()
+    return shot
+
+
+def job_of(clip: bpy.types.MovieClip | None) -> ShotJob | None:
+    """The running or last job of a clip in this session."""
+    return jobs.get(clip.holdfast.uid) if clip is not None and clip.holdfast.uid else None
+
+
+def finish(shot: ShotJob) -> None:
+    """Import a solve that is done. Trouble ends up in the job's message, for the panel."""
+    clip = next((c for c in bpy.data.movieclips if c.holdfast.uid == shot.uid), None)
+    scene = bpy.data.scenes.get(shot.scene_name)
+    if clip is None or scene is None:
+        shot.message = "The clip or the scene was removed while it was being solved"
+        return
+    try:
+        made = importer.import_shot(scene, clip, shot.solver.out_dir, shot.scene_setup)
+        shot.imported, shot.needs_scene = True, not made.scene_matches
+    except jobfolder.JobFolderError as error:
+        shot.message = str(error)
+    except Exception as error:  # the interface must go on, and the artist be told
+        traceback.print_exc()
+        shot.message = f"The solve could not be imported: {error}"
+
+
+# ---- the timer
+
+def listen() -> None:
+    """Make sure the timer runs."""
+    if not bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.register(_tick, first_interval=TICK_S, persistent=True)
+
+
+def _tick() -> float | None:
+    changed = active = False
+    for shot in list(jobs.values()):
+        if not shot.solver.state.active:
+            continue
+        changed = shot.solver.poll(BUDGET_S) or changed
+        if shot.solver.state is job.JobState.DONE:
+            _import_as_one_step(shot)
+            changed = True
+        active = active or shot.solver.state.active
+    if changed:
+        _status_text()
+        redraw()
+    return TICK_S if active else None
+
+
+def _import_as_one_step(shot: ShotJob) -> None:
+    """Import through an operator, which makes it one step of undo."""
+    scene = bpy.data.scenes.get(shot.scene_name)
+    windows = list(bpy.context.window_manager.windows)
+    window = next((w for w in windows if w.scene == scene), windows[0] if windows else None)
+    try:
+        with bpy.context.temp_override(window=window):
+            bpy.ops.holdfast.import_solve("EXEC_DEFAULT", True, uid=shot.uid)
+    except RuntimeError as error:
+        shot.message = shot.message or str(error).strip()
+
+
+def redraw() -> None:
+    """Have the panels drawn again."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in {"CLIP_EDITOR", "VIEW_3D"}:
+                for region in area.regions:
+                    if region.type in {"UI", "WINDOW"}:
+                        region.tag_redraw()
+
+
+def progress_text(solver: job.SolverJob) -> str:
+    """One line: the stage, how far it is, time left."""
+    if solver.state is job.JobState.CANCELLING:
+        return "Cancelling"
+    text = events.stage_label(solver.stage)
+    if solver.total > 0:
+        text += f" {int(solver.done)}/{int(solver.total)}"
+    left = events.time_left_text(solver.eta_s)
+    return f"{text}, {left}" if left else text
+
+
+def _status_text() -> None:
+    running = next((s for s in jobs.values() if s.solver.state.active), None)
+    text = f"Holdfast: {progress_text(running.solver)} ({round(100 * running.solver.fraction)} %)" if running else None
+    for window in bpy.context.window_manager.windows:
+        window.workspace.status_text_set(text)
+
+
+def kill_all() -> None:
+    """End every solve now."""
+    for shot in jobs.values():
+        shot.solver.kill()
+
+
+def wait_for(shot: ShotJob, on_change=None, limit_s: float | None = None) -> job.JobState:
+    """Listen until a job has ended, then import it: the way without timers."""
+    begun = time.monotonic()
+
+    def changed(solver: job.SolverJob) -> None:
+        if on_change:
+            on_change(solver)
+        if limit_s is not None and time.monotonic() - begun > limit_s:
+            solver.cancel()
+
+    state = shot.solver.wait(changed)
+    if state is job.JobState.DONE:
+        finish(shot)
+    return state
+
+
+def register() -> None:
+    atexit.register(kill_all)
+
+
+def unregister() -> None:
+    atexit.unregister(kill_all)
+    kill_all()
+    jobs.clear()
+    if bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.unregister(_tick)
+    for window in bpy.context.window_manager.windows:
+        if window.workspace:
+            window.workspace.status_text_set(None)
