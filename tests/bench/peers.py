@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -67,8 +68,11 @@ def find_peer(name: str) -> Peer:
     return holdfast_with(name.split(":", 1)[1]) if name.startswith("holdfast:") else PEERS[name]
 
 
-def solve(name: str, shot_name: str, clip: Path, out: Path, mask: Path | None = None) -> Run:
-    """Run a peer on a clip and read its result. Never raises for the peer's own failures."""
+def solve(name: str, shot_name: str, clip: Path, out: Path, mask: Path | None = None, solver_root: Path = ROOT) -> Run:
+    """Run a peer on a clip and read its result. Never raises for the peer's own failures.
+
+    solver_root: the checkout whose solver runs, so that two versions can be compared on the same shots.
+    """
     peer = find_peer(name)
     out.mkdir(parents=True, exist_ok=True)
     result = out / "solve.json"
@@ -79,7 +83,7 @@ def solve(name: str, shot_name: str, clip: Path, out: Path, mask: Path | None = 
     log = out / "bench.log"
     started = time.monotonic()
     with log.open("wb") as sink:
-        code, run.peak_mb = _watch(command, sink)
+        code, run.peak_mb = _watch(command, sink, solver_root if name.startswith("holdfast") else ROOT)
     run.wall_s = time.monotonic() - started
     tail = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     if not result.exists():
@@ -96,9 +100,9 @@ def solve(name: str, shot_name: str, clip: Path, out: Path, mask: Path | None = 
     return run
 
 
-def _watch(command: list[str], sink) -> tuple[int, float | None]:
+def _watch(command: list[str], sink: BinaryIO, folder: Path) -> tuple[int, float | None]:
     """Run to the end; (exit code, peak resident memory of the largest process in MB where the system tells)."""
-    process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT)
+    process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder)
     deadline = time.monotonic() + TIME_LIMIT_S
     if not hasattr(os, "wait4"):
         return process.wait(TIME_LIMIT_S), None

@@ -1,6 +1,6 @@
 """The kinds of shot of the bench, each a recipe: a place, a camera path, a lens, who walks through. Rendered once, then kept.
 
-    python -m tests.bench.shots [--size 1280x720] [--frames 72] [--seed 1] [NAME …]      renders into .cache/bench
+python -m tests.bench.shots [--size 1280x720] [--frames 72] [--seed 1] [NAME …]      renders into .cache/bench
 """
 
 from __future__ import annotations
