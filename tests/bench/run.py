@@ -21,6 +21,7 @@ from tests.bench import metrics, peers, tables
 from tests.bench.shots import KINDS, ROOT, Shot, ensure_shot
 
 CLIPS = ROOT.parent / "shared" / "clips"
+VERDICT_KEYS = ("status", "motion", "focal", "focal_range_px", "distortion", "depth", "error_px", "summary")
 FULL, QUICK = ((1280, 720), 72), ((640, 360), 48)
 
 
@@ -38,9 +39,7 @@ def choose_shots(names: list[str], size: tuple[int, int], count: int, seed: int)
         elif Path(name).with_suffix(".gt.json").exists() and Path(name).exists():
             chosen.append(_from_movie(Path(name)))
         else:
-            sys.exit(
-                f"bench: there is no shot '{name}'. Kinds: {', '.join(KINDS)}, clips, real, or a movie with a .gt.json beside it."
-            )
+            sys.exit(f"bench: there is no shot '{name}'. Shots: {', '.join(KINDS)}, clips, real, or a movie beside its .gt.json.")
     return chosen
 
 
@@ -63,7 +62,7 @@ def run_one(peer: str, shot: Shot, out: Path, solver_root: Path = ROOT) -> dict:
         "shot": shot.name, "title": shot.title, "peer": peer, "peer_title": peers.find_peer(peer).title, "note": run.note,
         "baseline_over_depth_pct": tables.baseline_pct(truth), "duration_s": duration_s,
         "wall_s": run.wall_s, "wall_over_duration": run.wall_s / duration_s, "peak_mb": run.peak_mb, "stages_s": run.stages_s,
-        "verdict": {k: verdict.get(k) for k in ("status", "motion", "focal", "focal_range_px", "distortion", "depth", "error_px", "summary")},
+        "verdict": {k: verdict.get(k) for k in VERDICT_KEYS},
         "limit_px": shot.kind.slip_limit_px if shot.kind else None,
         "focal_determined": shot.kind.focal_determined if shot.kind else None,
         "small_baseline": shot.kind.small_baseline if shot.kind else tables.baseline_pct(truth) < 4.0,

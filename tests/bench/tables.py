@@ -107,10 +107,10 @@ def _verdicts(results: list[dict]) -> list[str]:
         v = r["verdict"]
         span = v.get("focal_range_px") or ()
         shown = "–".join(f"{x:.0f}" for x in span) if all(isinstance(x, (int, float)) for x in span) else ""
-        truth = f" ({r['expected_motion']})" if r["expected_motion"] else ""
         error = f"{v['error_px']:.3f}" if isinstance(v.get("error_px"), (int, float)) else "–"
-        lines.append(f"| {r['shot']} | {r['peer']} | {v['status']} | {v['motion']}{truth} | {v['focal']} | {shown} | {v['distortion']} "
-                     f"| {v['depth']} | {error} |")  # fmt: skip
+        motion = v["motion"] + (f" ({r['expected_motion']})" if r["expected_motion"] else "")
+        cells = [r["shot"], r["peer"], v["status"], motion, v["focal"], shown, v["distortion"], v["depth"], error]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return lines
 
 
@@ -159,8 +159,13 @@ def _ratios(results: list[dict]) -> list[str]:
         rest = {p: v for p, v in rest.items() if v is not None}
         best = min(rest, key=rest.get) if rest else None
         speed = by_peer["colmap"]["wall_s"] / by_peer["holdfast"]["wall_s"] if "colmap" in by_peer else None
-        rows.append(f"| {shot} | {f'{own:.3f}' if own is not None else '–'} | {f'{rest[best]:.3f} ({best})' if best else 'none solved it'} | "
-                    f"{f'{rest[best] / own:.1f}' if best and own else '–'} | {f'{speed:.1f}' if speed else '–'} |")  # fmt: skip
+        cells = [
+            f"{own:.3f}" if own is not None else "–",
+            f"{rest[best]:.3f} ({best})" if best else "none solved it",
+            f"{rest[best] / own:.1f}" if best and own else "–",
+            f"{speed:.1f}" if speed else "–",
+        ]
+        rows.append(f"| {shot} | " + " | ".join(cells) + " |")
     if not rows:
         return []
     return [
