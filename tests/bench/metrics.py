@@ -289,12 +289,23 @@ def prop_slip(truth: Truth, estimate: Cameras, frames: list[int], on_plate: bool
 
 
 def _triangulation_residual(w2c: np.ndarray, ray: np.ndarray, focal: np.ndarray) -> np.ndarray:
-    """Norms (V,) px of the best point's reprojection residuals. w2c (V, 3, 4), ray (V, 2), focal (V, 2)."""
+    """Norms (V,) px of the best point's reprojection residuals. w2c (V, 3, 4), ray (V, 2), focal (V, 2).
+
+    Two starts: the linear solution, and the point at infinity in the mean direction. Cameras that share one place leave the
+    linear solution undetermined (it may be that place itself); the point at infinity is then exact.
+    """
     rows = np.concatenate([ray[:, i : i + 1, None] * w2c[:, 2:] - w2c[:, i : i + 1] for i in (0, 1)], 1).reshape(-1, 4)
     unit = max(float(np.abs(w2c[:, :, 3]).max()), 1e-9)  # balances the point's last coordinate against the others
-    x = np.linalg.svd(rows / [1, 1, 1, unit])[2][-1] / [1, 1, 1, unit]
-    x /= np.linalg.norm(x)
-    best_cost, best = np.inf, None
+    linear = np.linalg.svd(rows / [1, 1, 1, unit])[2][-1] / [1, 1, 1, unit]
+    directions = np.einsum("vji,vj->vi", w2c[:, :, :3], np.c_[ray, np.ones(len(ray))])
+    far = np.append((directions / np.linalg.norm(directions, axis=1, keepdims=True)).mean(0), 0.0)
+    best = [_refined(w2c, ray, focal, start / np.linalg.norm(start)) for start in (linear, far)]
+    return np.linalg.norm(min(best, key=lambda r: float((r**2).sum())), axis=1)
+
+
+def _refined(w2c: np.ndarray, ray: np.ndarray, focal: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Residuals (V, 2) px after Gauss-Newton on a homogeneous point, the best of all steps."""
+    best_cost, best = np.inf, np.full(ray.shape, np.inf)
     for _ in range(15):
         p = w2c @ x
         depth = np.where(np.abs(p[:, 2]) < 1e-12, 1e-12, p[:, 2])
@@ -312,8 +323,7 @@ def _triangulation_residual(w2c: np.ndarray, ray: np.ndarray, focal: np.ndarray)
         x /= np.linalg.norm(x)
         if np.linalg.norm(step) < 1e-13:
             break
-    assert best is not None
-    return np.linalg.norm(best, axis=1)
+    return best
 
 
 def cloud_depth_error(truth: Truth, estimate: Cameras) -> dict:

@@ -1,6 +1,6 @@
 """The kinds of shot of the bench, each a recipe: a place, a camera path, a lens, who walks through. Rendered once, then kept.
 
-    python -m tests.bench.shots [--size 1280x720] [--frames 72] [--seed 1] [NAME …]      renders into .cache/bench
+python -m tests.bench.shots [--size 1280x720] [--frames 72] [--seed 1] [NAME …]      renders into .cache/bench
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ KINDS: dict[str, Kind] = {
     "lockoff": Kind("lock-off with movers", _lockoff, focal_determined=False, motion="static"),
     "truck": Kind("truck with foreground", _truck),
     "crane": Kind("crane", _crane),
-    "zoom_tripod": Kind("zoom on a tripod", _zoom_tripod, motion="rotation"),
+    "zoom_tripod": Kind("zoom on a tripod", _zoom_tripod, focal_determined=False, motion="rotation"),
     "zoom_walk": Kind("zoom while walking", _zoom_walk),
     "forward_dolly": Kind("forward dolly", _forward_dolly, focal_determined=False),
     "barrel": Kind("barrel lens", _barrel, {"k1": -0.16, "k2": 0.035}),
