@@ -15,7 +15,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from . import jobfolder, orientation, properties, scene_camera, scene_clip, scene_objects, scene_points, surfaces
+from . import clip_frames, jobfolder, orientation, properties, quality, scene_camera, scene_clip, scene_objects, scene_points, surfaces
 
 _ANCHOR_KEY = "holdfast_anchor"  # on the parent: {"number", "c2w", "depth"} of the solve it belongs to
 _AUTO_KEY = "holdfast_stand"  # on the parent: the matrix that was chosen automatically
@@ -121,6 +121,9 @@ def _note_result(clip: bpy.types.MovieClip, shot: jobfolder.Shot, words: str, se
     note.frames_solved = len(shot.numbers)
     note.frames_total = len(shot.data["frames"])
     note.scene_words = words
+    numbering = clip_frames.numbering_of(clip)
+    note.error_graph = quality.graph(shot)
+    note.worst_frames = "\n".join(f"Frame {numbering.scene_frame(number)}: {error:.2f} px" for number, error in quality.worst_frames(shot))
 
 
 def _focal_words(shot: jobfolder.Shot, sensor_mm: float) -> str:

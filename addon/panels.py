@@ -18,7 +18,10 @@ def draw_main(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     if context.space_data.type == "VIEW_3D":
         row = layout.row(align=True)
         row.prop(context.scene.holdfast, "clip", text="")
-        row.operator("holdfast.open_footage", text="", icon="FILE_FOLDER")
+        if clip is not None:
+            row.operator("holdfast.open_footage", text="", icon="FILE_FOLDER")
+            if context.scene.holdfast.clip is None:
+                layout.label(text=clip.name, icon="FILE_MOVIE")
     if clip is None:
         layout.operator("holdfast.open_footage", icon="FILE_FOLDER")
         return
@@ -82,7 +85,7 @@ def wrapped(layout: bpy.types.UILayout, text: str, icon: str = "NONE", context: 
     """A text over as many lines as the sidebar's width asks for."""
     width = context.region.width if context and context.region else 280
     scale = (context or bpy.context).preferences.system.ui_scale
-    columns = max(18, int((width / scale - 50) / 6.2))
+    columns = max(18, int((width / scale - (75 if icon != "NONE" else 50)) / 6.2))
     column = layout.column(align=True)
     column.scale_y = 0.8
     for i, line in enumerate(textwrap.wrap(text, columns) or [""]):
@@ -205,13 +208,68 @@ class HOLDFAST_PT_view_props(_Panel, bpy.types.Panel):
         layout.operator("holdfast.lock_test", icon="RENDER_STILL")
 
 
+class HOLDFAST_PT_view_fix(_Panel, bpy.types.Panel):
+    bl_label = "Fix Scene"
+    bl_space_type = "VIEW_3D"
+    bl_parent_id = "HOLDFAST_PT_view"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        clip = properties.clip_of_context(context)
+        return bool(clip and clip.holdfast.solved)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        editing = context.mode == "EDIT_MESH"
+        layout.operator("holdfast.select_points", text="Done Selecting" if editing else "Select Points", icon="VERTEXSEL", depress=editing)
+        column = layout.column(align=True)
+        column.operator("holdfast.fix", text="Origin", icon="OBJECT_ORIGIN").what = "ORIGIN"
+        column.operator("holdfast.fix", text="Ground", icon="GRID").what = "GROUND"
+        row = column.row(align=True)
+        row.operator("holdfast.fix", text="X Axis", icon="EMPTY_ARROWS").what = "X"
+        row.operator("holdfast.fix", text="Y Axis").what = "Y"
+        column.operator("holdfast.fix", text="Scale", icon="DRIVER_DISTANCE").what = "SCALE"
+
+
+class _Quality(_Panel):
+    bl_label = "Quality"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        clip = properties.clip_of_context(context)
+        return bool(clip and clip.holdfast.solved)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        own = properties.clip_of_context(context).holdfast
+        layout = self.layout
+        if own.error_graph:
+            layout.label(text=own.error_graph)
+        column = layout.column(align=True)
+        for rank, line in enumerate(filter(None, own.worst_frames.split("\n"))):
+            column.operator("holdfast.worst_frame", text=line, icon="TIME" if rank == 0 else "BLANK1").rank = rank
+        layout.operator("holdfast.worst_track", icon="TRACKER").rank = -1
+        layout.operator("holdfast.native", icon="CON_CAMERASOLVER")
+
+
+class HOLDFAST_PT_clip_quality(_Quality, bpy.types.Panel):
+    bl_space_type = "CLIP_EDITOR"
+    bl_parent_id = "HOLDFAST_PT_clip"
+
+
+class HOLDFAST_PT_view_quality(_Quality, bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+    bl_parent_id = "HOLDFAST_PT_view"
+
+
 class HOLDFAST_PT_view_settings(_Settings, bpy.types.Panel):
     bl_space_type = "VIEW_3D"
     bl_parent_id = "HOLDFAST_PT_view"
 
 
-CLASSES = (HOLDFAST_PT_clip, HOLDFAST_PT_clip_explain, HOLDFAST_PT_clip_settings, HOLDFAST_PT_view, HOLDFAST_PT_view_explain,
-           HOLDFAST_PT_view_props, HOLDFAST_PT_view_settings)
+CLASSES = (HOLDFAST_PT_clip, HOLDFAST_PT_clip_explain, HOLDFAST_PT_clip_quality, HOLDFAST_PT_clip_settings, HOLDFAST_PT_view,
+           HOLDFAST_PT_view_explain, HOLDFAST_PT_view_props, HOLDFAST_PT_view_fix, HOLDFAST_PT_view_quality, HOLDFAST_PT_view_settings)
 
 
 def register() -> None:

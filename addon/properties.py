@@ -101,6 +101,8 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     frames_solved: IntProperty(options={"HIDDEN"}, description="Frames with a camera")
     frames_total: IntProperty(options={"HIDDEN"}, description="Frames asked for")
     scene_words: StringProperty(options={"HIDDEN"}, description="How the scene was set up: ground, scale")
+    error_graph: StringProperty(options={"HIDDEN"}, description="Error over the shot, as a row of bars")
+    worst_frames: StringProperty(options={"HIDDEN"}, description="The worst frames and their errors, one per line")
     warnings: StringProperty(options={"HIDDEN"}, description="The solver's warnings, one per line")
 
     def sensor_width_mm(self) -> float:
@@ -157,7 +159,8 @@ def clip_of_context(context: bpy.types.Context) -> bpy.types.MovieClip | None:
         for background in scene.camera.data.background_images:
             if background.clip:
                 return background.clip
-    return None
+    # Whoever opened one clip in the Clip editor means that one in the viewport too.
+    return bpy.data.movieclips[0] if len(bpy.data.movieclips) == 1 else None
 
 
 def solver_settings(clip: bpy.types.MovieClip, preferences) -> dict:

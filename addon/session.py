@@ -131,8 +131,19 @@ def _import_as_one_step(shot: ShotJob) -> None:
     try:
         with bpy.context.temp_override(window=window):
             bpy.ops.holdfast.import_solve("EXEC_DEFAULT", True, uid=shot.uid)
+        if shot.imported and scene is not None and scene.camera and scene.camera.get("holdfast_clip") == shot.uid:
+            look_through_camera(scene)
     except RuntimeError as error:
         shot.message = shot.message or str(error).strip()
+
+
+def look_through_camera(scene: bpy.types.Scene) -> None:
+    """Have the viewports of a scene look through its camera."""
+    for window in bpy.context.window_manager.windows:
+        if window.scene == scene:
+            for area in window.screen.areas:
+                if area.type == "VIEW_3D" and area.spaces.active.region_3d is not None:
+                    area.spaces.active.region_3d.view_perspective = "CAMERA"
 
 
 def redraw() -> None:
