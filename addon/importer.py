@@ -44,7 +44,7 @@ def import_shot(scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: str |
     """
     shot = jobfolder.read_shot(folder)  # everything is read before anything is changed
     uid = properties.ensure_uid(clip)
-    sensor_mm = clip.holdfast.sensor_width_mm()
+    sensor_mm = properties.sensor_width_mm(clip)
     stem = Path(clip.name).stem
     collection = scene_objects.ensure_collection(scene, uid, f"Holdfast {stem}")
     parent, scale, words = _stand(scene, collection, uid, shot, stem)

@@ -105,14 +105,6 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     worst_frames: StringProperty(options={"HIDDEN"}, description="The worst frames and their errors, one per line")
     warnings: StringProperty(options={"HIDDEN"}, description="The solver's warnings, one per line")
 
-    def sensor_width_mm(self) -> float:
-        """Width of the chosen sensor in mm."""
-        if self.sensor == "CUSTOM":
-            return self.sensor_mm
-        if self.sensor == "CLIP":
-            return self.id_data.tracking.camera.sensor_width
-        return next(width for key, _, width in SENSORS if key == self.sensor)
-
 
 class HOLDFAST_SceneSettings(bpy.types.PropertyGroup):
     """What a scene knows of Holdfast."""
@@ -128,6 +120,17 @@ class HOLDFAST_SceneSettings(bpy.types.PropertyGroup):
 
 
 _CLASSES = (HOLDFAST_ClipSettings, HOLDFAST_SceneSettings)
+
+
+def sensor_width_mm(clip: bpy.types.MovieClip) -> float:
+    """Width of the sensor chosen for a clip, in mm."""
+    # Not a method of the settings: Blender 4.2 as a module crashes at exit on property groups with methods.
+    own = clip.holdfast
+    if own.sensor == "CUSTOM":
+        return own.sensor_mm
+    if own.sensor == "CLIP":
+        return clip.tracking.camera.sensor_width
+    return next(width for key, _, width in SENSORS if key == own.sensor)
 
 
 def ensure_uid(clip: bpy.types.MovieClip) -> str:
@@ -169,7 +172,7 @@ def solver_settings(clip: bpy.types.MovieClip, preferences) -> dict:
     out = {"focal": own.focal, "motion": own.motion, "distortion": own.distortion, "quality": own.quality, "seed": own.seed,
            "threads": preferences.threads or None, "device": preferences.device}
     if own.focal_mm > 0:
-        out["focal_mm"], out["sensor_mm"] = own.focal_mm, own.sensor_width_mm()
+        out["focal_mm"], out["sensor_mm"] = own.focal_mm, sensor_width_mm(clip)
     if own.depth == "none":
         out["depth_model"] = "none"
     elif own.depth == "model" and own.depth_model:
