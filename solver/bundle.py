@@ -15,7 +15,17 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.blas import dsyrk
 
-from .bundle_model import Freedom, Observations, Projection, Unknowns, depth_jacobians, depth_residuals, pixel_jacobians, project, step
+from .bundle_model import (
+    Freedom,
+    Observations,
+    Projection,
+    Unknowns,
+    depth_jacobians,
+    depth_residuals,
+    pixel_jacobians,
+    project,
+    step,
+)
 
 BEHIND_PENALTY = 1e3
 POINTS_PER_WINDOW = 400
@@ -122,7 +132,7 @@ class Adjustment:
                 a, b = self.frame_step[i - 1], self.frame_step[i]
                 # second derivative on uneven spacing, times the span it acts over
                 w = np.array([2 / (a * (a + b)), -2 / (a * b), 2 / (b * (a + b))])
-                r = float(w @ x.log_focal[i - 1:i + 2])
+                r = float(w @ x.log_focal[i - 1 : i + 2])
                 out.append(([(i + k) * 7 + 6 for k in (-1, 0, 1)], list(w), r, (a + b) / 2 / free.focal_smooth_sigma**2))
         return out
 
@@ -168,7 +178,9 @@ class Adjustment:
 
         point = per_point(by_point[:, 0, :, None] * by_point[:, 0, None, :] + by_point[:, 1, :, None] * by_point[:, 1, None, :])
         point_gradient = per_point((by_point * residual[:, :, None]).sum(1))
-        cross_lens = per_point(by_lens[:, 0, :, None] * by_point[:, 0, None, :] + by_lens[:, 1, :, None] * by_point[:, 1, None, :])
+        cross_lens = per_point(
+            by_lens[:, 0, :, None] * by_point[:, 0, None, :] + by_lens[:, 1, :, None] * by_point[:, 1, None, :]
+        )
         cross_key = np.zeros((len(obs.depth_obs), 2, 3))
         if len(obs.depth_obs):
             self._add_depth(x, proj, hessian, gradient, cross, cross_key, point, point_gradient)
@@ -200,7 +212,7 @@ class Adjustment:
             n = j.T @ j
             g = j.T @ r[rows]
             f = obs.cam[at[rows[0]]]
-            where = np.r_[f * d:f * d + d, self.key_at + 2 * k:self.key_at + 2 * k + 2]
+            where = np.r_[f * d : f * d + d, self.key_at + 2 * k : self.key_at + 2 * k + 2]
             hessian[np.ix_(where, where)] += n
             gradient[where] += g
 
@@ -234,18 +246,18 @@ class Adjustment:
             rows = (f1 - f0) * d
             e = np.zeros((rows + len(border), n, 3))
             e[:rows].reshape(f1 - f0, d, n, 3)[cam - f0, :, pt, :] = half_cross[a:b]
-            e[rows:rows + self.lens] = half_lens[p0:p1].transpose(1, 0, 2)
+            e[rows : rows + self.lens] = half_lens[p0:p1].transpose(1, 0, 2)
             if obs.key_count:
                 i0, i1 = np.searchsorted(depth_point[order], [p0, p1])
                 use = order[i0:i1]
-                view = e[rows + self.lens:].reshape(obs.key_count, 2, n, 3)
+                view = e[rows + self.lens :].reshape(obs.key_count, 2, n, 3)
                 view[obs.depth_key[use], :, depth_point[use] - p0, :] = half_key[use]
             e = e.reshape(rows + len(border), n * 3)
             product = dsyrk(1.0, e.T, trans=1, lower=0)  # upper triangle of e e^T
             product = np.triu(product) + np.triu(product, 1).T
-            where = np.r_[f0 * d:f1 * d, border]
+            where = np.r_[f0 * d : f1 * d, border]
             if len(border) == 0:
-                reduced[f0 * d:f1 * d, f0 * d:f1 * d] -= product
+                reduced[f0 * d : f1 * d, f0 * d : f1 * d] -= product
             else:
                 reduced[np.ix_(where, where)] -= product
             right[where] += e @ half_gradient[p0:p1].ravel()
@@ -255,15 +267,15 @@ class Adjustment:
         """Point steps (P, 3) from the camera, lens and keyframe steps."""
         obs, d = self.obs, self.d
         right = lin.point_gradient.copy()
-        d_cam = d_all[:self.lens_at].reshape(-1, d)
+        d_cam = d_all[: self.lens_at].reshape(-1, d)
         along = np.einsum("mdk,md->mk", lin.cross, d_cam[obs.cam])
         starts = self.point_bounds[:-1][self.seen]
         if len(starts):
             right[self.seen] += np.add.reduceat(along, starts, axis=0)
         if self.lens:
-            right += np.einsum("plk,l->pk", lin.cross_lens, d_all[self.lens_at:self.key_at])
+            right += np.einsum("plk,l->pk", lin.cross_lens, d_all[self.lens_at : self.key_at])
         if len(obs.depth_obs):
-            d_key = d_all[self.key_at:].reshape(-1, 2)
+            d_key = d_all[self.key_at :].reshape(-1, 2)
             np.add.at(right, obs.point[obs.depth_obs], np.einsum("mdk,md->mk", lin.cross_key, d_key[obs.depth_key]))
         return -np.einsum("pij,pj->pi", inverse, right)
 
@@ -294,13 +306,15 @@ class Adjustment:
         # The gauge (7 directions) is held by a whisper of damping; the lens is not part of it.
         reduced[index, index] += np.where(diagonal > 0, 1e-8 * diagonal, 1.0)
         try:
-            inverse = cho_solve(cho_factor(reduced, check_finite=False), np.eye(self.size)[:, n:n + self.lens])
+            inverse = cho_solve(cho_factor(reduced, check_finite=False), np.eye(self.size)[:, n : n + self.lens])
         except LinAlgError:
-            return {name: np.inf for name in self.free.lens_columns}
+            return dict.fromkeys(self.free.lens_columns, np.inf)
         return {name: float(np.sqrt(max(inverse[n + i, i], 0))) for i, name in enumerate(self.free.lens_columns)}
 
     # iteration ------------------------------------------------------------------------------------------------------
-    def run(self, x: Unknowns, max_iterations: int = 20, tolerance: float = 1e-5, damping: float = 1e-4, progress=None) -> Adjusted:
+    def run(
+        self, x: Unknowns, max_iterations: int = 20, tolerance: float = 1e-5, damping: float = 1e-4, progress=None
+    ) -> Adjusted:
         """Levenberg-Marquardt until the cost falls by less than tolerance (relative) or the iterations are used up."""
         self.fix_depth_unit(x)
         cost, proj = self.cost(x)
@@ -313,8 +327,14 @@ class Adjustment:
                 solved = self.solve_damped(lin, damping)
                 if solved is not None:
                     d_all, d_point = solved
-                    trial = step(x, d_all[:self.lens_at].reshape(-1, self.d), d_all[self.lens_at:self.key_at],
-                                 d_all[self.key_at:].reshape(-1, 2), d_point, self.free)
+                    trial = step(
+                        x,
+                        d_all[: self.lens_at].reshape(-1, self.d),
+                        d_all[self.lens_at : self.key_at],
+                        d_all[self.key_at :].reshape(-1, 2),
+                        d_point,
+                        self.free,
+                    )
                     trial_cost, trial_proj = self.cost(trial)
                     if np.isfinite(trial_cost) and trial_cost < cost:
                         accepted = True

@@ -46,7 +46,9 @@ class Observations:
     def without_depth(cam, point, xy, sigma_px, row_shift, cam_count, point_count) -> Observations:
         """Pixels only."""
         none = np.zeros(0)
-        return Observations(cam, point, xy, sigma_px, row_shift, cam_count, point_count, none.astype(int), none.astype(int), none, none, True, 0)
+        return Observations(
+            cam, point, xy, sigma_px, row_shift, cam_count, point_count, none.astype(int), none.astype(int), none, none, True, 0
+        )
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,12 @@ def pixel_jacobians(obs: Observations, x: Unknowns, proj: Projection, free: Free
         if free.translation:
             arm = np.einsum("mij,mj->mi", turned, x.origin[point]) + x.translation[cam]
             by_point[:, :, 2] = np.einsum("mki,mi->mk", dq, arm)
-    columns = {"focal": lambda: image, "k1": lambda: (focal * r2)[:, None] * np.c_[u, v],
-               "k2": lambda: (focal * r2 * r2)[:, None] * np.c_[u, v], "row_time": lambda: obs.row_shift}
+    columns = {
+        "focal": lambda: image,
+        "k1": lambda: (focal * r2)[:, None] * np.c_[u, v],
+        "k2": lambda: (focal * r2 * r2)[:, None] * np.c_[u, v],
+        "row_time": lambda: obs.row_shift,
+    }
     by_lens = np.stack([columns[name]() for name in free.lens_columns], 2) if free.lens_columns else np.zeros((len(u), 2, 0))
     return by_cam, by_point, by_lens
 
@@ -249,7 +255,7 @@ def depth_jacobians(obs: Observations, x: Unknowns, proj: Projection, free: Free
 def step(x: Unknowns, d_cam: np.ndarray, d_lens: np.ndarray, d_key: np.ndarray, d_point: np.ndarray, free: Freedom) -> Unknowns:
     """Apply a step of the linearised system: d_cam (F, 6 or 7), d_lens (L,), d_key (K, 2), d_point (P, 3)."""
     turn = rotation_exp(d_cam[:, :3])
-    changed: dict = dict(rotation=turn @ x.rotation, translation=np.einsum("fij,fj->fi", turn, x.translation) + d_cam[:, 3:6])
+    changed: dict = {"rotation": turn @ x.rotation, "translation": np.einsum("fij,fj->fi", turn, x.translation) + d_cam[:, 3:6]}
     if free.focal_varies:
         changed["log_focal"] = x.log_focal + d_cam[:, 6]
     for name, value in zip(free.lens_columns, d_lens, strict=True):
@@ -266,5 +272,7 @@ def step(x: Unknowns, d_cam: np.ndarray, d_lens: np.ndarray, d_key: np.ndarray, 
         changed["direction"] = n / length[:, None]
         # q is homogeneous: dividing the direction by its length divides rho as well
         rho = (x.rho + d_point[:, 2]) / length
-        changed["rho"] = np.where(x.rho > MIN_RHO, np.maximum(rho, 0.1 * x.rho), np.maximum(rho, 0.0)) if free.translation else x.rho
+        changed["rho"] = (
+            np.where(x.rho > MIN_RHO, np.maximum(rho, 0.1 * x.rho), np.maximum(rho, 0.0)) if free.translation else x.rho
+        )
     return replace(x, **changed)

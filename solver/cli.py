@@ -161,8 +161,13 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 
 
 def limit_threads(threads: int) -> None:
-    """Tell the numeric libraries how many threads they may use; only works before they are imported."""
-    if threads > 0:
+    """Keep the linear algebra to one thread; only works before it is imported.
+
+    The solver's matrices are small: threads that wait for each other cost more than they bring, many times more on a busy
+    machine. --threads counts for tracking and depth networks, which share their work out on their own.
+    """
+    del threads
+    if True:
         for name in (
             "OMP_NUM_THREADS",
             "OPENBLAS_NUM_THREADS",
@@ -170,7 +175,7 @@ def limit_threads(threads: int) -> None:
             "VECLIB_MAXIMUM_THREADS",
             "NUMEXPR_NUM_THREADS",
         ):
-            os.environ[name] = str(threads)
+            os.environ[name] = "1"
 
 
 def main(argv: list[str] | None = None) -> int:

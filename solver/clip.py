@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg's own chatter; what matters is reported by us
 
@@ -401,10 +400,3 @@ def _open_movie(
 
 def _ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if numerator > 0 and denominator > 0 else 1.0
-
-
-def with_frames(reader: MovieReader | SequenceReader, frames: tuple[int, ...]) -> MovieReader | SequenceReader:
-    """The same reader for other frames of its clip (used by masks and previews)."""
-    reader.info = replace(reader.info, frames=frames)
-    reader.__dict__.pop("_wanted_frames", None)
-    return reader

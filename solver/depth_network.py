@@ -140,8 +140,8 @@ class NetworkSource:
         if len(node.shape) != rank:
             raise wrong(f"its input {node.name!r} has {len(node.shape)} axes instead of {rank}")
         channels = node.shape[-1 if self.spec.input.layout == "NHWC" else -3]
-        if isinstance(channels, int) and channels != 3:
-            raise wrong(f"its input {node.name!r} takes {channels} channels instead of 3")
+        if (isinstance(channels, int) and channels != 3) or (node.shape[-1] == 3 and self.spec.input.layout != "NHWC"):
+            raise wrong(f"its input {node.name!r} has the shape {node.shape}, not {self.spec.input.layout} with 3 channels")
         if node.type not in ("tensor(float)", "tensor(float16)"):
             raise wrong(f"its input {node.name!r} is {node.type}, not float")
         self._input_dtype = np.float16 if "16" in node.type else np.float32

@@ -16,7 +16,8 @@ def input_size(spec: InputSpec, width: int, height: int) -> tuple[int, int]:
     """(w, h) in px the network gets for an image of width x height px."""
     if spec.resize == "fixed":
         return spec.size
-    scale = spec.short_side / min(width, height) if spec.resize == "short_side" else (spec.area / (width * height)) ** 0.5
+    scale = {"short_side": lambda: spec.short_side / min(width, height), "long_side": lambda: spec.long_side / max(width, height),
+             "area": lambda: (spec.area / (width * height)) ** 0.5}[spec.resize]()
 
     def round_to_multiple(length: float) -> int:
         return max(round(length * scale / spec.multiple), 1) * spec.multiple

@@ -11,8 +11,16 @@ def corner_strength(gray: np.ndarray, block_px: int = 5) -> np.ndarray:
     return cv2.cornerMinEigenVal(gray, block_px, ksize=3)
 
 
-def spread_corners(gray: np.ndarray, wanted: int, taken_xy: np.ndarray, ignore: np.ndarray | None, *, spacing_px: float,
-                   margin_px: int, noise_levels: float) -> np.ndarray:
+def spread_corners(
+    gray: np.ndarray,
+    wanted: int,
+    taken_xy: np.ndarray,
+    ignore: np.ndarray | None,
+    *,
+    spacing_px: float,
+    margin_px: int,
+    noise_levels: float,
+) -> np.ndarray:
     """Corners (n, 2) in OpenCV px, at most `wanted`, at least spacing_px from each other and from taken_xy.
 
     Every cell of a grid gives its best corners first, so weakly textured regions are covered too, as long as a corner
@@ -23,7 +31,7 @@ def spread_corners(gray: np.ndarray, wanted: int, taken_xy: np.ndarray, ignore: 
         return np.zeros((0, 2), np.float32)
     strength = corner_strength(gray)
     allowed = np.zeros((h, w), np.uint8)
-    allowed[margin_px:h - margin_px, margin_px:w - margin_px] = 1
+    allowed[margin_px : h - margin_px, margin_px : w - margin_px] = 1
     if ignore is not None:
         allowed[cv2.dilate(ignore.astype(np.uint8), np.ones((2 * margin_px + 1,) * 2, np.uint8)) > 0] = 0
     for x, y in np.rint(taken_xy).astype(int).reshape(-1, 2):

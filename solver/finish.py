@@ -11,15 +11,38 @@ from .reconstruct import State
 from .resection import point_information
 from .selfcheck import Contender
 from .tracking import TrackedClip
-from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE, Camera, ClipReader, DepthMap, DepthSource, Progress, Settings, Solution
+from .types import (
+    LABEL_MOVER,
+    LABEL_STATIC,
+    LABEL_UNRELIABLE,
+    Camera,
+    ClipReader,
+    DepthMap,
+    DepthSource,
+    Progress,
+    Settings,
+    Solution,
+)
 from .verdict import judge, lens_spread, parallax_px
 from .view import ShotView, World
 
 SCENE_DEPTH = 5.0  # median depth of the points in a scene whose size is unknown
 
 
-def assemble(clip: ClipReader, settings: Settings, view: ShotView, tracked: TrackedClip, winner: Contender, contenders: list[Contender],
-             tracks: np.ndarray, held: np.ndarray, maps: dict[int, DepthMap], depth: DepthSource | None, progress: Progress, watch) -> Solution:
+def assemble(
+    clip: ClipReader,
+    settings: Settings,
+    view: ShotView,
+    tracked: TrackedClip,
+    winner: Contender,
+    contenders: list[Contender],
+    tracks: np.ndarray,
+    held: np.ndarray,
+    maps: dict[int, DepthMap],
+    depth: DepthSource | None,
+    progress: Progress,
+    watch,
+) -> Solution:
     """Points with colours and errors, labels, aligned depth maps, figures and the verdict."""
     state, model = winner.state, winner.model
     world = state.world
@@ -37,26 +60,80 @@ def assemble(clip: ClipReader, settings: Settings, view: ShotView, tracked: Trac
     points = world.origin[good] + world.direction[good] / world.rho[good][:, None]
     aligned = align_maps(view, world, maps, good, fit["sigma"])
     depth_spread = float(np.median([a.spread for a in aligned])) if aligned else None
-    verdict = judge(view, settings, winner, contenders, tracks, spread, parallax, fit["frame_tracks"], depth.name if depth is not None and maps else None,
-                    depth_spread, tracked.bridged_by_descriptors)
+    verdict = judge(
+        view,
+        settings,
+        winner,
+        contenders,
+        tracks,
+        spread,
+        parallax,
+        fit["frame_tracks"],
+        depth.name if depth is not None and maps else None,
+        depth_spread,
+        tracked.bridged_by_descriptors,
+    )
     progress("check", 1, 1)
     pose = np.tile(np.eye(4), (view.frame_count, 1, 1))
     pose[:, :3, :3], pose[:, :3, 3] = world.rotation, world.translation
     bridging = tracked.bridging[1:] if len(tracked.bridging) > 1 else np.array([0])
     quality = {
-        "held_out_px": round(verdict.error_px, 4), "held_out_tracks": int(held.sum()), "rms_px": round(float(fit["overall"]), 4),
-        "tracks": int(view.tracks.track_count), "static": int((label == LABEL_STATIC).sum()), "movers": int((label == LABEL_MOVER).sum()),
-        "unreliable": int((label == LABEL_UNRELIABLE).sum()), "observations": int(len(view.tracks.track)), "points": int(len(track_ids)),
-        "fewest_tracks_in_a_frame": int(fit["frame_tracks"].min()), "fewest_bridging_tracks": int(bridging.min()), "parallax_px": round(parallax, 3),
+        "held_out_px": round(verdict.error_px, 4),
+        "held_out_tracks": int(held.sum()),
+        "rms_px": round(float(fit["overall"]), 4),
+        "tracks": int(view.tracks.track_count),
+        "static": int((label == LABEL_STATIC).sum()),
+        "movers": int((label == LABEL_MOVER).sum()),
+        "unreliable": int((label == LABEL_UNRELIABLE).sum()),
+        "observations": int(len(view.tracks.track)),
+        "points": int(len(track_ids)),
+        "fewest_tracks_in_a_frame": int(fit["frame_tracks"].min()),
+        "fewest_bridging_tracks": int(bridging.min()),
+        "parallax_px": round(parallax, 3),
         "noise_levels": round(float(tracked.noise_levels), 3),
         "focal_spread": round(float(spread.get("focal", 0.0)), 5) if np.isfinite(spread.get("focal", 0.0)) else None,
         "depth_spread": round(depth_spread, 4) if depth_spread is not None else None,
     }
-    camera = Camera(view.width, view.height, float(view.centre[0]), float(view.centre[1]), float(world.k1), float(world.k2), float(world.row_time))
-    source = {"name": depth.name, "provider": depth.provider, "kind": depth.kind} if depth is not None else {"name": "none", "provider": "", "kind": ""}
-    return Solution(clip.info, camera, view.tracks.frame_numbers, pose, np.exp(world.log_focal), fit["frame_error"], fit["frame_tracks"], points, track_ids,
-                    colour[good], fit["rms"][good], fit["length"][good], fit["sigma"][good], view.tracks, label, held,
-                    tuple(int(view.tracks.frame_numbers[k]) for k in view.keys), aligned, verdict, metric, quality, (), dict(watch.seconds), source)
+    camera = Camera(
+        view.width,
+        view.height,
+        float(view.centre[0]),
+        float(view.centre[1]),
+        float(world.k1),
+        float(world.k2),
+        float(world.row_time),
+    )
+    source = (
+        {"name": depth.name, "provider": depth.provider, "kind": depth.kind}
+        if depth is not None
+        else {"name": "none", "provider": "", "kind": ""}
+    )
+    return Solution(
+        clip.info,
+        camera,
+        view.tracks.frame_numbers,
+        pose,
+        np.exp(world.log_focal),
+        fit["frame_error"],
+        fit["frame_tracks"],
+        points,
+        track_ids,
+        colour[good],
+        fit["rms"][good],
+        fit["length"][good],
+        fit["sigma"][good],
+        view.tracks,
+        label,
+        held,
+        tuple(int(view.tracks.frame_numbers[k]) for k in view.keys),
+        aligned,
+        verdict,
+        metric,
+        quality,
+        (),
+        dict(watch.seconds),
+        source,
+    )
 
 
 def _some(frames: np.ndarray, most: int) -> np.ndarray:
@@ -132,12 +209,23 @@ def fit_of(view: ShotView, state: State, label: np.ndarray) -> dict:
     n, frames = t.track_count, view.frame_count
     length = np.bincount(t.track, minlength=n)
     rms = np.full(n, np.nan)
-    rms[problem.tracks] = np.sqrt(np.bincount(obs.point, e2, minlength=obs.point_count) / np.maximum(np.bincount(obs.point, minlength=obs.point_count), 1))
+    rms[problem.tracks] = np.sqrt(
+        np.bincount(obs.point, e2, minlength=obs.point_count) / np.maximum(np.bincount(obs.point, minlength=obs.point_count), 1)
+    )
     static = (label[problem.tracks] == LABEL_STATIC)[obs.point]
     # a slipped patch now and then is an outlier of the track, not an error of the camera
     use = static & (e2 < (8 * max(state.scale, 0.5) * obs.sigma_px) ** 2)
     count = np.bincount(obs.cam[static], minlength=frames)
-    error = np.sqrt(np.bincount(obs.cam[use], e2[use], minlength=frames) / np.maximum(np.bincount(obs.cam[use], minlength=frames), 1))
+    error = np.sqrt(
+        np.bincount(obs.cam[use], e2[use], minlength=frames) / np.maximum(np.bincount(obs.cam[use], minlength=frames), 1)
+    )
     sigma = np.full(n, 1e3)
     sigma[problem.tracks] = point_information(obs, x)
-    return {"rms": rms, "length": length, "frame_error": error, "frame_tracks": count, "sigma": sigma, "overall": np.sqrt(e2[use].mean()) if use.any() else np.nan}
+    return {
+        "rms": rms,
+        "length": length,
+        "frame_error": error,
+        "frame_tracks": count,
+        "sigma": sigma,
+        "overall": np.sqrt(e2[use].mean()) if use.any() else np.nan,
+    }

@@ -13,8 +13,13 @@ CORRECTION_HOLD = 1.5  # points' worth of "no correction" in every cell
 MAX_CORRECTION = 0.7  # of log depth
 
 
-def align_maps(view: ShotView, world: World, maps: dict[int, DepthMap], good: np.ndarray, depth_sigma: np.ndarray) -> tuple[AlignedDepth, ...]:
-    """Every map that the solved points (N,) good can be held against. depth_sigma (N,): relative deviation of each point's depth."""
+def align_maps(
+    view: ShotView, world: World, maps: dict[int, DepthMap], good: np.ndarray, depth_sigma: np.ndarray
+) -> tuple[AlignedDepth, ...]:
+    """Every map that the solved points (N,) good can be held against.
+
+    depth_sigma (N,): relative deviation of each point's depth.
+    """
     out = []
     for k in sorted(maps):
         rows = view.rows_of(k)
@@ -32,8 +37,12 @@ def align_maps(view: ShotView, world: World, maps: dict[int, DepthMap], good: np
         scale, shift, dense, at_points = fitted
         ratio = np.log(depth / np.maximum(at_points, 1e-9))
         spread = float(1.4826 * np.median(np.abs(ratio - np.median(ratio))))
-        dense = dense * np.exp(_smooth_correction(view, view.tracks.xy[rows], ratio, depth_sigma[tracks], dense.shape)).astype(np.float32)
-        out.append(AlignedDepth(int(view.tracks.frame_numbers[k]), dense.astype(np.float32), maps[k].confidence, scale, shift, spread))
+        dense = dense * np.exp(_smooth_correction(view, view.tracks.xy[rows], ratio, depth_sigma[tracks], dense.shape)).astype(
+            np.float32
+        )
+        out.append(
+            AlignedDepth(int(view.tracks.frame_numbers[k]), dense.astype(np.float32), maps[k].confidence, scale, shift, spread)
+        )
     return tuple(out)
 
 
@@ -60,7 +69,9 @@ def _fit(view: ShotView, source: DepthMap, value: np.ndarray, depth: np.ndarray)
     return float(fit[0] / unit), float(fit[1]), dense.astype(np.float32), 1 / np.maximum(a @ fit, floor)
 
 
-def _smooth_correction(view: ShotView, xy: np.ndarray, ratio: np.ndarray, sigma: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _smooth_correction(
+    view: ShotView, xy: np.ndarray, ratio: np.ndarray, sigma: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
     """Log-depth correction (h, w): points averaged over cells, held towards zero where there are few, then interpolated."""
     columns = CORRECTION_CELLS
     rows = max(3, round(columns * view.height / view.width))

@@ -8,6 +8,7 @@ Motion Clip", CVPR 2016).
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,14 +54,20 @@ def choose_frames(view: ShotView, wanted: int) -> np.ndarray:
     frame = t.frame_index[1:][linked]
     motion = np.zeros(view.frame_count)
     for f in range(1, view.frame_count):
-        s = step[frame == f] if len(step) < 200000 else step[np.searchsorted(frame, f):0]
+        s = step[frame == f] if len(step) < 200000 else step[np.searchsorted(frame, f) : 0]
         motion[f] = np.median(s) if len(s) else 0.0
     motion /= view.width
     arc = np.cumsum(motion + max(0.25 * motion.mean(), 1e-4))
     arc = (arc - arc[0]) / max(arc[-1] - arc[0], 1e-12)
-    pick = np.unique(np.r_[0, np.searchsorted(arc, np.linspace(0, 1, min(wanted, view.frame_count))).clip(0, view.frame_count - 1), view.frame_count - 1])
+    pick = np.unique(
+        np.r_[
+            0,
+            np.searchsorted(arc, np.linspace(0, 1, min(wanted, view.frame_count))).clip(0, view.frame_count - 1),
+            view.frame_count - 1,
+        ]
+    )
     filled = [pick[:1]]
-    for a, b in zip(pick[:-1], pick[1:], strict=True):
+    for a, b in itertools.pairwise(pick):
         filled.append(np.linspace(a, b, int(np.ceil((b - a) / 10)) + 1).round().astype(int)[1:])
     return np.unique(np.concatenate(filled))
 
@@ -91,7 +98,9 @@ def lift(view: ShotView, world: World, frame: int, rows: np.ndarray, use_depth: 
     known_rows, depth = known_rows[usable], depth[usable]
     value_new = view.depth_value[new_rows]
     if use_depth and np.isfinite(value_new).any():
-        inverse_depth = _aligned(view, known_rows, 1 / depth, value_new) if len(known_rows) >= 12 else _raw_inverse_depth(view, value_new)
+        inverse_depth = (
+            _aligned(view, known_rows, 1 / depth, value_new) if len(known_rows) >= 12 else _raw_inverse_depth(view, value_new)
+        )
     missing = ~np.isfinite(inverse_depth)
     if missing.any():
         if len(known_rows) >= 3:
@@ -174,7 +183,9 @@ def start(view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: Start
     return Started(world, cost_of(view, world, np.sort(done), tracks), options, trust)
 
 
-def register(view: ShotView, world: World, frame: int, neighbour: int, tracks: np.ndarray, trust: np.ndarray, options: StartOptions, rng) -> None:
+def register(
+    view: ShotView, world: World, frame: int, neighbour: int, tracks: np.ndarray, trust: np.ndarray, options: StartOptions, rng
+) -> None:
     """Find the pose of a frame from the points it sees: consensus, then a robust fit."""
     world.log_focal[frame] = world.log_focal[neighbour]
     problem = view.problem(np.array([frame]), tracks & world.known, min_views=1, depth=False)
@@ -188,18 +199,30 @@ def register(view: ShotView, world: World, frame: int, neighbour: int, tracks: n
     weight = trust[problem.tracks] ** 2 * coverage_weight(xy, view.width, view.height)
     target = x.points() if options.translation else x.direction
     threshold = max(1.5, 2.5e-3 * view.width)
-    rotation, translation, _ = consensus_pose(target, xy, focal, weight, threshold, rng, translation=options.translation, near=near)
+    rotation, translation, _ = consensus_pose(
+        target, xy, focal, weight, threshold, rng, translation=options.translation, near=near
+    )
     world.rotation[frame], world.translation[frame] = rotation, translation
     x = world.gather(problem, view.depth_is_log)
     obs = replace(obs, sigma_px=obs.sigma_px / np.sqrt(np.clip(trust[problem.tracks], 0.05, 1)))
     for width in (12.0, 5.0):
-        x = resect(obs, x, loss="geman", width=width, iterations=12, focal=options.focal_varies and options.focal_free, focal_sigma=0.03,
-                   translation=options.translation)
+        x = resect(
+            obs,
+            x,
+            loss="geman",
+            width=width,
+            iterations=12,
+            focal=options.focal_varies and options.focal_free,
+            focal_sigma=0.03,
+            translation=options.translation,
+        )
     world.rotation[frame], world.translation[frame], world.log_focal[frame] = x.rotation[0], x.translation[0], x.log_focal[0]
     world.registered[frame] = True
 
 
-def update_trust(view: ShotView, world: World, frames: np.ndarray, tracks: np.ndarray, trust: np.ndarray, options: StartOptions) -> float:
+def update_trust(
+    view: ShotView, world: World, frames: np.ndarray, tracks: np.ndarray, trust: np.ndarray, options: StartOptions
+) -> float:
     """Trust of each track: how well a point at rest explains it in the registered frames; points are fitted anew for all."""
     problem = view.problem(frames, tracks & world.known, depth=False)
     if not len(problem.tracks):
@@ -217,13 +240,25 @@ def update_trust(view: ShotView, world: World, frames: np.ndarray, tracks: np.nd
     return scale
 
 
-def adjust(view: ShotView, world: World, frames: np.ndarray, tracks: np.ndarray, options: StartOptions, *, iterations: int, width: float) -> None:
+def adjust(
+    view: ShotView, world: World, frames: np.ndarray, tracks: np.ndarray, options: StartOptions, *, iterations: int, width: float
+) -> None:
     """Adjust what is known so far."""
     align_keys(view, world, frames)
     problem = view.problem(frames, tracks & world.known, depth=options.use_depth)
-    free = Freedom(focal=options.focal_free, focal_varies=options.focal_varies and options.focal_free, focal_prior_log=float(np.log(options.focal_px)),
-                   focal_prior_sigma=options.focal_prior_sigma, translation=options.translation, k1=options.distortion, depth_sigma=options.depth_sigma,
-                   depth_strength=depth_strength(problem), loss="cauchy", loss_width=width, focal_smooth_sigma=0.01)
+    free = Freedom(
+        focal=options.focal_free,
+        focal_varies=options.focal_varies and options.focal_free,
+        focal_prior_log=float(np.log(options.focal_px)),
+        focal_prior_sigma=options.focal_prior_sigma,
+        translation=options.translation,
+        k1=options.distortion,
+        depth_sigma=options.depth_sigma,
+        depth_strength=depth_strength(problem),
+        loss="cauchy",
+        loss_width=width,
+        focal_smooth_sigma=0.01,
+    )
     adjustment = Adjustment(problem.obs, free, focal_frames=frames.astype(float))
     found = adjustment.run(world.gather(problem, view.depth_is_log), max_iterations=iterations, tolerance=1e-4)
     world.scatter(problem, found.unknowns)

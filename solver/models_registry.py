@@ -17,7 +17,7 @@ from .errors import EXIT_MODEL, HoldfastError
 
 REGISTRY_PATH = Path(__file__).resolve().parent.parent / "models" / "registry.json"
 MEANINGS = ("disparity", "depth", "metric", "log_depth", "inverse_depth", "points")
-RESIZES = ("fixed", "short_side", "area")
+RESIZES = ("fixed", "short_side", "long_side", "area")
 # What a DepthMap made from each meaning is called (types.DepthMap.kind).
 KIND_OF_MEANING = {"disparity": "disparity", "depth": "depth", "metric": "metric", "log_depth": "depth",
                    "inverse_depth": "depth", "points": "depth"}
@@ -27,8 +27,8 @@ KIND_OF_MEANING = {"disparity": "disparity", "depth": "depth", "metric": "metric
 class InputSpec:
     """How an image becomes the network's input.
 
-    resize: "fixed" to `size` (w, h); "short_side" to that many px; "area" to about that many px in all. The last two keep the
-    aspect and round both sides to `multiple`. pad: keep the aspect in a "fixed" size with a border in `pad_value` (in 0..255).
+    resize: "fixed" to `size` (w, h); "short_side" or "long_side" to that many px; "area" to about that many px in all. All but
+    the first keep the aspect and round both sides to `multiple`. pad: keep the aspect in a "fixed" size with a border in `pad_value` (in 0..255).
     The value fed is (rgb / 255 * range - mean) / std.
     """
 
@@ -38,6 +38,7 @@ class InputSpec:
     resize: str = "short_side"
     size: tuple[int, int] | None = None
     short_side: int | None = None
+    long_side: int | None = None
     area: int | None = None
     multiple: int = 1
     pad: bool = False
@@ -45,7 +46,7 @@ class InputSpec:
     range: float = 1.0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    constants: dict = field(default_factory=dict)  # further inputs of the graph by name: {"num_tokens": {"dtype": "int64", "value": 1800}}
+    constants: dict = field(default_factory=dict)  # further inputs by name: {"num_tokens": {"dtype": "int64", "value": 1800}}
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def spec_from_dict(entry: dict, where: str) -> NetworkSpec:
         raise _bad(where, f"outputs.depth.meaning is {meaning!r}, must be one of {', '.join(MEANINGS)}")
     if spec.resize not in RESIZES:
         raise _bad(where, f"input.resize is {spec.resize!r}, must be one of {', '.join(RESIZES)}")
-    needed = {"fixed": spec.size, "short_side": spec.short_side, "area": spec.area}[spec.resize]
+    needed = getattr(spec, "size" if spec.resize == "fixed" else spec.resize)
     if not needed or (spec.resize == "fixed" and len(spec.size) != 2):
         raise _bad(where, f"input.resize {spec.resize!r} needs {'size [w, h]' if spec.resize == 'fixed' else spec.resize}")
     if spec.layout not in ("NCHW", "NHWC", "NFCHW") or spec.channels not in ("RGB", "BGR"):

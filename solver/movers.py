@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from scipy.spatial import cKDTree
 
 from .bundle_model import Observations, Unknowns, project
 from .resection import refine_points
@@ -24,8 +25,18 @@ def coverage_weight(xy: np.ndarray, width: int, height: int, cells: int = 12) ->
     return 1 / np.sqrt(count[cell])
 
 
-def consensus_pose(world_points: np.ndarray, xy: np.ndarray, focal: float, trust: np.ndarray, threshold_px: float, rng: np.random.Generator,
-                   *, trials: int = 60, translation: bool = True, near: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray, float]:
+def consensus_pose(
+    world_points: np.ndarray,
+    xy: np.ndarray,
+    focal: float,
+    trust: np.ndarray,
+    threshold_px: float,
+    rng: np.random.Generator,
+    *,
+    trials: int = 60,
+    translation: bool = True,
+    near: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Pose (R, t, score) that most of the trusted points agree on.
 
     world_points (n, 3): positions, or directions when translation is False; xy (n, 2) px from the principal point,
@@ -86,7 +97,9 @@ def residual_scale(obs: Observations, x: Unknowns) -> float:
     return float(np.median(s) / 1.1774)
 
 
-def relabel(obs: Observations, x: Unknowns, *, translation: bool, scale: float, cut: float = 5.0, floor_px: float = 0.6) -> tuple[np.ndarray, Unknowns]:
+def relabel(
+    obs: Observations, x: Unknowns, *, translation: bool, scale: float, cut: float = 5.0, floor_px: float = 0.6
+) -> tuple[np.ndarray, Unknowns]:
     """Labels (P,) of the points, and the unknowns with every point fitted to the cameras on its own.
 
     A mover leaves its best static place for most of its life by far more than the noise; an unreliable track does so by
@@ -103,3 +116,47 @@ def relabel(obs: Observations, x: Unknowns, *, translation: bool, scale: float, 
     label[share > 0.3] = LABEL_UNRELIABLE
     label[far > 0.3] = LABEL_MOVER
     return label, x
+
+
+def explained(view, state, frames: np.ndarray, tracks: np.ndarray, translation: bool, scale: float, cut: float = 3.0) -> float:
+    """Share of the picture, over all frames, whose tracks a point at rest explains to within `cut` deviations.
+
+    Every track is weighted by the room it has, so that a crowd of tracks on one actor does not outvote the set.
+    """
+    problem = view.problem(frames, tracks & state.world.known, min_views=3, depth=False)
+    if not len(problem.tracks):
+        return 0.0
+    x = refine_points(
+        problem.obs, state.world.gather(problem, view.depth_is_log), translation=translation, width=3.0, iterations=6
+    )
+    proj = project(problem.obs, x)
+    limit = np.maximum(cut * max(scale, 0.5) * problem.obs.sigma_px, 0.25)
+    good = ((proj.residual**2).sum(1) < limit**2) & ~proj.behind
+    weight = np.zeros(len(good))
+    for c in range(problem.obs.cam_count):
+        rows = np.nonzero(problem.obs.cam == c)[0]
+        weight[rows] = coverage_weight(problem.obs.xy[rows], view.width, view.height)
+    views = np.bincount(problem.obs.point, minlength=problem.obs.point_count)
+    weight *= np.minimum(views[problem.obs.point] / 6.0, 1.0)  # a handful of views fits any point
+    return float((good * weight).sum() / max(weight.sum(), 1e-9))
+
+
+def smooth_movers(view, label: np.ndarray, frames: np.ndarray, tracks: np.ndarray, neighbours: int = 8) -> np.ndarray:
+    """(N,) bool: movers, with the label of a track's surroundings taken into account.
+
+    Movers are bodies: a track that seems at rest amid movers belongs to them, a lone mover amid tracks at rest does not count.
+    """
+    mover = label == LABEL_MOVER
+    total = np.zeros(len(label))
+    count = np.zeros(len(label))
+    for f in frames:
+        rows = view.rows_of(int(f))
+        rows = rows[tracks[view.tracks.track[rows]]]
+        if len(rows) <= neighbours:
+            continue
+        ids = view.tracks.track[rows]
+        _, near = cKDTree(view.xy[rows]).query(view.xy[rows], k=neighbours + 1)
+        total[ids] += mover[ids[near[:, 1:]]].mean(1)
+        count[ids] += 1
+    share = total / np.maximum(count, 1)
+    return tracks & ((share > 0.6) | (mover & (share > 0.25)))

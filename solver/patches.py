@@ -43,7 +43,9 @@ class Templates:
         """Both, one after the other."""
         if first is None:
             return second
-        return Templates(*(np.concatenate([getattr(first, k), getattr(second, k)]) for k in ("values", "jacobian", "contrast", "normal")))
+        return Templates(
+            *(np.concatenate([getattr(first, k), getattr(second, k)]) for k in ("values", "jacobian", "contrast", "normal"))
+        )
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,11 @@ def bilinear(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def smooth(gray: np.ndarray, sigma_px: float) -> np.ndarray:
     """Float32 image, blurred just enough for bilinear sampling to be exact to hundredths of a pixel, and for grain."""
-    return cv2.GaussianBlur(gray, (0, 0), sigma_px) if gray.dtype == np.float32 else cv2.GaussianBlur(gray.astype(np.float32), (0, 0), sigma_px)
+    return (
+        cv2.GaussianBlur(gray, (0, 0), sigma_px)
+        if gray.dtype == np.float32
+        else cv2.GaussianBlur(gray.astype(np.float32), (0, 0), sigma_px)
+    )
 
 
 def make_templates(image: np.ndarray, xy: np.ndarray, grid: PatchGrid) -> Templates:
@@ -102,8 +108,8 @@ def make_templates(image: np.ndarray, xy: np.ndarray, grid: PatchGrid) -> Templa
     x = (xy[:, :1] + grid.x).astype(np.float32)
     y = (xy[:, 1:] + grid.y).astype(np.float32)
     value = bilinear(image, x, y)
-    gx = (bilinear(image, x + 0.5, y) - bilinear(image, x - 0.5, y))
-    gy = (bilinear(image, x, y + 0.5) - bilinear(image, x, y - 0.5))
+    gx = bilinear(image, x + 0.5, y) - bilinear(image, x - 0.5, y)
+    gy = bilinear(image, x, y + 0.5) - bilinear(image, x, y - 0.5)
     window = grid.window
     mean = value @ window
     value = value - mean[:, None]
@@ -118,8 +124,17 @@ def make_templates(image: np.ndarray, xy: np.ndarray, grid: PatchGrid) -> Templa
     return Templates(value, jac.astype(np.float32), contrast, normal)
 
 
-def refine(image: np.ndarray, templates: Templates, xy: np.ndarray, affine: np.ndarray, grid: PatchGrid, *,
-           iterations: int = 4, noise_levels: float = 3.0, affine_slack: float = 1.0) -> Refined:
+def refine(
+    image: np.ndarray,
+    templates: Templates,
+    xy: np.ndarray,
+    affine: np.ndarray,
+    grid: PatchGrid,
+    *,
+    iterations: int = 4,
+    noise_levels: float = 3.0,
+    affine_slack: float = 1.0,
+) -> Refined:
     """Move patches to where they fit best.
 
     image: smoothed float32 (H, W); xy (n, 2) start; affine (n, 2, 2) start and prior; noise_levels: the image's own noise
@@ -139,7 +154,7 @@ def refine(image: np.ndarray, templates: Templates, xy: np.ndarray, affine: np.n
     spread = np.ones(n)
     sigma = np.full(n, np.inf)
     diag = np.arange(2, 6)
-    for step in range(iterations):
+    for _step in range(iterations):
         a = affine[active].astype(np.float32)
         x = xy[active, :1].astype(np.float32) + a[:, 0, :1] * grid.x + a[:, 0, 1:] * grid.y
         y = xy[active, 1:].astype(np.float32) + a[:, 1, :1] * grid.x + a[:, 1, 1:] * grid.y

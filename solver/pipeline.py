@@ -12,10 +12,12 @@ import numpy as np
 from .errors import EXIT_UNSOLVED, HoldfastError
 from .finish import assemble
 from .hypotheses import best_starts, candidates, choose_tracks, is_still, start_frames
-from .reconstruct import Model, State, adjust_state, all_frames, extend, from_start, trim
+from .initialise import Started, lift, start
+from .movers import explained, smooth_movers
+from .reconstruct import Model, State, all_frames, extend, from_start, trim
 from .selfcheck import Contender, HeldOut, decide, flatten, hold_out
 from .tracking import TrackedClip, Tracker, TrackingOptions, track_clip
-from .types import LABEL_STATIC, Camera, ClipReader, DepthMap, DepthSource, MaskReader, Progress, Settings, Solution
+from .types import LABEL_MOVER, LABEL_STATIC, ClipReader, DepthMap, DepthSource, MaskReader, Progress, Settings, Solution
 from .view import ShotView, World
 
 
@@ -33,7 +35,20 @@ class Effort:
     @staticmethod
     def of(quality: str) -> Effort:
         """Draft, standard, best."""
-        return {"draft": Effort(9, 200, 18, 6, 4, 6), "standard": Effort(12, 320, 28, 10, 8, 10), "best": Effort(16, 500, 48, 20, 20, 20)}[quality]
+        return {
+            "draft": Effort(9, 200, 18, 6, 4, 6),
+            "standard": Effort(12, 320, 28, 10, 8, 10),
+            "best": Effort(16, 500, 48, 20, 20, 20),
+        }[quality]
+
+
+@dataclass
+class Settled:
+    """A start that was trimmed until nothing changed."""
+
+    started: Started
+    model: Model
+    state: State
 
 
 class Stopwatch:
@@ -58,7 +73,7 @@ class KeyframeDepths:
         self.spacing = max(4, frame_count // max(wanted, 1))
         self.pool = ThreadPoolExecutor(1) if source is not None else None
         self.waiting: dict[int, Future] = {}
-        self.last = -10**9
+        self.last = -(10**9)
         self.frame_count = frame_count
 
     def offer(self, index: int, frame: int, image: np.ndarray) -> None:
@@ -80,7 +95,9 @@ class KeyframeDepths:
         return maps
 
 
-def solve(clip: ClipReader, settings: Settings, depth: DepthSource | None, masks: MaskReader | None, progress: Progress) -> Solution:
+def solve(
+    clip: ClipReader, settings: Settings, depth: DepthSource | None, masks: MaskReader | None, progress: Progress
+) -> Solution:
     """Track the camera of a clip. Raises HoldfastError when the clip gives nothing to hold on to."""
     watch = Stopwatch()
     info = clip.info
@@ -95,7 +112,9 @@ def solve(clip: ClipReader, settings: Settings, depth: DepthSource | None, masks
         depths.offer(index, frame, image)
         progress("track", index + 1, max(total, index + 1))
 
-    tracked = track_clip(clip.images(), np.array(info.frames), options, ignore=masks.ignore if masks else lambda frame: None, on_frame=after_frame)
+    tracked = track_clip(
+        clip.images(), np.array(info.frames), options, ignore=masks.ignore if masks else lambda frame: None, on_frame=after_frame
+    )
     watch.lap("track")
     check_trackable(tracked)
     maps = depths.collect(progress)
@@ -106,11 +125,16 @@ def solve(clip: ClipReader, settings: Settings, depth: DepthSource | None, masks
     if settings.focal_px is None and info.focal_px:
         settings = replace(settings, focal_px=info.focal_px, focal_source=info.focal_source or "metadata")
     elif settings.focal_px is None and fov:
-        settings = replace(settings, focal_px=0.5 * info.width / np.tan(np.radians(float(np.median(fov))) / 2), focal_source="network")
+        settings = replace(
+            settings, focal_px=0.5 * info.width / np.tan(np.radians(float(np.median(fov))) / 2), focal_source="network"
+        )
     view = ShotView(tracked.tracks, info.width, info.height, maps)
     winner, contenders, tracks, held = reconstruct(view, settings, effort, progress, watch)
     solution = assemble(clip, settings, view, tracked, winner, contenders, tracks, held, maps, depth, progress, watch)
-    return replace(solution, timings={k: round(v, 3) for k, v in watch.seconds.items()} | {"total": round(time.perf_counter() - watch.begun, 3)})
+    return replace(
+        solution,
+        timings={k: round(v, 3) for k, v in watch.seconds.items()} | {"total": round(time.perf_counter() - watch.begun, 3)},
+    )
 
 
 def check_trackable(tracked: TrackedClip) -> None:
@@ -118,15 +142,28 @@ def check_trackable(tracked: TrackedClip) -> None:
     tracks = tracked.tracks
     frames = len(tracks.frame_numbers)
     if frames < 3:
-        raise HoldfastError("clip.too_short", f"The clip has {frames} usable frame(s); a camera track needs at least 3.",
-                            "Choose a longer range.", EXIT_UNSOLVED)
+        raise HoldfastError(
+            "clip.too_short",
+            f"The clip has {frames} usable frame(s); a camera track needs at least 3.",
+            "Choose a longer range.",
+            EXIT_UNSOLVED,
+        )
     if tracks.track_count < 12:
-        raise HoldfastError("track.nothing", f"Only {tracks.track_count} points could be followed: the picture is black, blank, or changes completely "
-                            "from frame to frame.", "Check the clip and the range; brighten dark footage; look whether a mask hides everything.", EXIT_UNSOLVED)
+        raise HoldfastError(
+            "track.nothing",
+            f"Only {tracks.track_count} points could be followed: the picture is black, blank, or changes completely "
+            "from frame to frame.",
+            "Check the clip and the range; brighten dark footage; look whether a mask hides everything.",
+            EXIT_UNSOLVED,
+        )
     seen = np.bincount(tracks.frame_index, minlength=frames)
     if (seen >= 8).sum() < max(3, 0.5 * frames):
-        raise HoldfastError("track.too_few", f"Fewer than 8 points can be followed in {int((seen < 8).sum())} of {frames} frames.",
-                            "Solve a part of the shot, or check for cuts, fades and heavy blur.", EXIT_UNSOLVED)
+        raise HoldfastError(
+            "track.too_few",
+            f"Fewer than 8 points can be followed in {int((seen < 8).sum())} of {frames} frames.",
+            "Solve a part of the shot, or check for cuts, fades and heavy blur.",
+            EXIT_UNSOLVED,
+        )
 
 
 def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Progress, watch: Stopwatch):
@@ -140,17 +177,19 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
         return still(view, settings, tracks, held, watch)
     frames = start_frames(view, effort.start_frames, use_depth)
     chosen = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
-    starts = best_starts(view, frames, chosen, candidates(view, settings, use_depth), settings.seed, progress=lambda d, n: progress("start", d, n + 2))
-    # the two best go on until they have settled; a start cut short says little about where it would end
-    settled = []
-    for s in starts[:2]:
-        state = from_start(view, s)
-        model = base_model(view, settings, s, use_depth)
-        trim(view, state, frames, chosen, model)
-        settled.append((start_cost(view, state, frames, chosen), model, state))
-        progress("start", len(starts) + len(settled), len(starts) + 2)
-    settled.sort(key=lambda entry: entry[0])
-    _, model, state = settled[0]
+    starts = best_starts(
+        view,
+        frames,
+        chosen,
+        candidates(view, settings, use_depth),
+        settings.seed,
+        progress=lambda d, n: progress("start", d, n + 2),
+    )
+    # the best go on until they have settled; a start cut short says little about where it would end
+    settled = [settle(view, settings, s, frames, chosen, use_depth) for s in contrasting(starts)]
+    progress("start", len(starts) + 1, len(starts) + 2)
+    model, state = without_movers(view, settings, settled, frames, chosen, use_depth)
+    progress("start", len(starts) + 2, len(starts) + 2)
     watch.lap("start")
     rng = np.random.default_rng(settings.seed)
     solve_frames = np.union1d(start_frames(view, effort.solve_frames, use_depth), frames)
@@ -162,8 +201,16 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
     watch.lap("adjust")
     progress("check", 1, 8)
     base = Contender(model, state, HeldOut(np.zeros(0), np.zeros(0, int), np.inf))
-    winner, contenders = decide(view, base, rivals(settings, model), solve_frames, tracks, held, iterations=effort.compete_iterations,
-                                progress=lambda d, n: progress("check", d, n))
+    winner, contenders = decide(
+        view,
+        base,
+        rivals(settings, model),
+        solve_frames,
+        tracks,
+        held,
+        iterations=effort.compete_iterations,
+        progress=lambda d, n: progress("check", d, n),
+    )
     watch.lap("check")
     progress("adjust", 5, 8)
     trim(view, winner.state, solve_frames, tracks, winner.model, rounds=2)
@@ -173,24 +220,111 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
     return winner, contenders, tracks, held
 
 
-def start_cost(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> float:
-    """The cost by which settled starts are compared."""
-    from .initialise import cost_of
+def contrasting(starts: list[Started]) -> list[Started]:
+    """The best start, and the best of another kind or focal length when it comes close."""
+    best = starts[0]
+    for other in starts[1:]:
+        kind = (other.options.translation, other.options.focal_varies) != (best.options.translation, best.options.focal_varies)
+        if other.cost < 1.25 * best.cost + 0.5 and (kind or other.options.focal_px != best.options.focal_px):
+            return [best, other]
+    return [best]
 
-    return cost_of(view, state.world, frames, tracks)
+
+def settle(
+    view: ShotView,
+    settings: Settings,
+    started: Started,
+    frames: np.ndarray,
+    chosen: np.ndarray,
+    use_depth: bool,
+    keep_out: np.ndarray | None = None,
+) -> Settled:
+    """Go on from a start until it has settled."""
+    state = from_start(view, started)
+    if keep_out is not None:
+        state.label[keep_out] = LABEL_MOVER
+        for f in frames:
+            rows = view.rows_of(int(f))
+            lift(view, state.world, int(f), rows[chosen[view.tracks.track[rows]]], use_depth)
+    model = base_model(view, settings, started, use_depth)
+    trim(view, state, frames, chosen, model)
+    return Settled(started, model, state)
+
+
+def without_movers(
+    view: ShotView,
+    settings: Settings,
+    settled: list[Settled],
+    frames: np.ndarray,
+    chosen: np.ndarray,
+    use_depth: bool,
+    rounds: int = 6,
+) -> tuple[Model, State]:
+    """The best reconstruction once movers are kept out from the very start.
+
+    Movers pull a first path, and the set then fits it only in part (one wall, say, for which a false path can be found).
+    Starting again without them frees the set; a few rounds, as long as more of the picture comes to rest.
+    """
+    best = best_of(view, settled, frames, chosen)
+    since = 0
+    latest = best
+    for _ in range(rounds):
+        movers = smooth_movers(view, latest.state.label, frames, chosen)
+        if movers.sum() < 0.06 * chosen.sum() or movers.sum() > 0.8 * chosen.sum():
+            break
+        options = replace(latest.started.options, distortion=False)
+        latest = settle(
+            view,
+            settings,
+            start(view, frames, chosen & ~movers, options, settings.seed),
+            frames,
+            chosen,
+            use_depth,
+            keep_out=movers,
+        )
+        leader = best_of(view, [best, latest], frames, chosen)
+        since = 0 if leader is latest else since + 1
+        best = leader
+        if since >= 2:
+            break
+    return best.model, best.state
+
+
+def best_of(view: ShotView, settled: list[Settled], frames: np.ndarray, chosen: np.ndarray) -> Settled:
+    """The reconstruction that explains most of the picture to within the noise; a zooming lens must be clearly better."""
+    noise = min(s.state.scale for s in settled)
+
+    def score(s: Settled) -> float:
+        return (
+            explained(view, s.state, frames, chosen, s.model.translation, noise)
+            * (0.87 if s.model.focal_varies else 1.0)
+            * (1.0 if s.model.translation else 1.02)
+        )
+
+    return max(settled, key=score)
 
 
 def base_model(view: ShotView, settings: Settings, started, use_depth: bool) -> Model:
     """The model a start goes on with: its own kind, with distortion free unless the user says otherwise."""
     o = started.options
-    return Model(translation=o.translation, focal_free=o.focal_free, focal_varies=o.focal_varies, k1=settings.distortion != "none",
-                 k2=settings.distortion == "radial2", row_time=settings.rolling_shutter == "on", depth=use_depth,
-                 focal_prior_log=float(np.log(settings.focal_px or 1.3 * view.width)), focal_prior_sigma=0.05 if settings.focal_px else 0.5)
+    return Model(
+        translation=o.translation,
+        focal_free=o.focal_free,
+        focal_varies=o.focal_varies,
+        k1=settings.distortion != "none",
+        k2=settings.distortion == "radial2",
+        row_time=settings.rolling_shutter == "on",
+        depth=use_depth,
+        focal_prior_log=float(np.log(settings.focal_px or 1.3 * view.width)),
+        focal_prior_sigma=0.05 if settings.focal_px else 0.5,
+    )
 
 
 def rivals(settings: Settings, base: Model) -> list[Model]:
     """Models to compete with the base, the simplest first."""
-    lenses = {"none": [(False, False)], "radial1": [(True, False)], "radial2": [(True, True)]}.get(settings.distortion, [(False, False), (True, False), (True, True)])
+    lenses = {"none": [(False, False)], "radial1": [(True, False)], "radial2": [(True, True)]}.get(
+        settings.distortion, [(False, False), (True, False), (True, True)]
+    )
     if not base.focal_free or settings.focal_mode in ("constant", "known"):
         focals = [False]
     elif settings.focal_mode == "varying":
@@ -204,7 +338,9 @@ def rivals(settings: Settings, base: Model) -> list[Model]:
             for k1, k2 in lenses:
                 out.append(replace(base, translation=motion, focal_varies=varies, k1=k1, k2=k2))
     # poor combinations only cost time: rotation only is tried with the lens of the base, k2 with the base's focal
-    out = [m for m in out if m == base or not (m.k2 and (m.translation != base.translation or m.focal_varies != base.focal_varies))]
+    out = [
+        m for m in out if m == base or not (m.k2 and (m.translation != base.translation or m.focal_varies != base.focal_varies))
+    ]
     out = [m for m in out if m.translation == base.translation or (m.focal_varies == base.focal_varies and m.k1 == base.k1)]
     if settings.rolling_shutter == "auto":
         out.append(replace(base, row_time=True))
@@ -213,7 +349,6 @@ def rivals(settings: Settings, base: Model) -> list[Model]:
 
 def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarray, watch: Stopwatch):
     """A lock-off: one camera for all frames, movers left out, points on their rays at the network's depth."""
-    from .initialise import lift
     from .reconstruct import classify
 
     focal = settings.focal_px or 1.3 * view.width
@@ -235,6 +370,3 @@ def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarr
     watch.lap("adjust")
     winner = Contender(model, state, heldout, True, "nothing but movers changes between the frames")
     return winner, [winner], tracks, held
-
-
-__all__ = ["solve", "Camera", "adjust_state"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from .bundle import Adjustment
 from .bundle_model import Freedom
-from .initialise import StartOptions, Started, align_keys, depth_strength, lift, register
+from .initialise import Started, StartOptions, align_keys, depth_strength, lift, register
 from .movers import relabel, residual_scale
 from .resection import refine_points, resect
 from .types import LABEL_STATIC
@@ -39,14 +39,29 @@ class Model:
         """E.g. "free, constant focal, radial1"."""
         lens = "radial2" if self.k2 else "radial1" if self.k1 else "no distortion"
         focal = "varying focal" if self.focal_varies else "constant focal" if self.focal_free else "given focal"
-        return ", ".join([("free" if self.translation else "rotation only"), focal, lens] + (["rolling shutter"] if self.row_time else []))
+        return ", ".join(
+            [("free" if self.translation else "rotation only"), focal, lens] + (["rolling shutter"] if self.row_time else [])
+        )
 
     def freedom(self, strength: float, loss: str, width: float) -> Freedom:
         """What the adjustment may change under this model."""
-        return Freedom(focal=self.focal_free, focal_varies=self.focal_varies and self.focal_free, k1=self.k1, k2=self.k2, row_time=self.row_time,
-                       translation=self.translation, focal_prior_log=self.focal_prior_log, focal_prior_sigma=self.focal_prior_sigma,
-                       k1_prior_sigma=0.2, k2_prior_sigma=0.2, focal_smooth_sigma=self.focal_smooth_sigma, depth_sigma=self.depth_sigma,
-                       depth_strength=strength, loss=loss, loss_width=width)
+        return Freedom(
+            focal=self.focal_free,
+            focal_varies=self.focal_varies and self.focal_free,
+            k1=self.k1,
+            k2=self.k2,
+            row_time=self.row_time,
+            translation=self.translation,
+            focal_prior_log=self.focal_prior_log,
+            focal_prior_sigma=self.focal_prior_sigma,
+            k1_prior_sigma=0.2,
+            k2_prior_sigma=0.2,
+            focal_smooth_sigma=self.focal_smooth_sigma,
+            depth_sigma=self.depth_sigma,
+            depth_strength=strength,
+            loss=loss,
+            loss_width=width,
+        )
 
 
 @dataclass
@@ -59,8 +74,19 @@ class State:
     cost: float = np.inf
 
 
-def adjust_state(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, *, iterations: int = 15, loss: str = "cauchy",
-                 width: float = 3.0, tolerance: float = 1e-4, progress=None) -> None:
+def adjust_state(
+    view: ShotView,
+    state: State,
+    frames: np.ndarray,
+    tracks: np.ndarray,
+    model: Model,
+    *,
+    iterations: int = 15,
+    loss: str = "cauchy",
+    width: float = 3.0,
+    tolerance: float = 1e-4,
+    progress=None,
+) -> None:
     """Adjust the given frames with the static ones among the given tracks."""
     world = state.world
     align_keys(view, world, frames)
@@ -70,8 +96,9 @@ def adjust_state(view: ShotView, state: State, frames: np.ndarray, tracks: np.nd
     scale = max(state.scale, 0.3)
     obs = replace(problem.obs, sigma_px=problem.obs.sigma_px * scale)
     free = model.freedom(depth_strength(problem, model.depth_independent), loss, width)
-    found = Adjustment(obs, free, focal_frames=frames.astype(float)).run(world.gather(problem, view.depth_is_log), max_iterations=iterations,
-                                                                          tolerance=tolerance, progress=progress)
+    found = Adjustment(obs, free, focal_frames=frames.astype(float)).run(
+        world.gather(problem, view.depth_is_log), max_iterations=iterations, tolerance=tolerance, progress=progress
+    )
     world.scatter(problem, found.unknowns)
     if not model.focal_varies:
         world.log_focal[:] = found.unknowns.log_focal[0]
@@ -85,14 +112,18 @@ def classify(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarra
     problem = view.problem(frames, tracks & world.known, depth=False)
     if not len(problem.tracks):
         return
-    label, x = relabel(problem.obs, world.gather(problem, view.depth_is_log), translation=model.translation, scale=state.scale, cut=cut)
+    label, x = relabel(
+        problem.obs, world.gather(problem, view.depth_is_log), translation=model.translation, scale=state.scale, cut=cut
+    )
     state.label[problem.tracks] = label
     # static points keep the adjustment's positions (depth term included); the others take what fits them
     moved = label != LABEL_STATIC
     world.direction[problem.tracks[moved]], world.rho[problem.tracks[moved]] = x.direction[moved], x.rho[moved]
 
 
-def trim(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, rounds: int = 4, iterations: int = 12) -> None:
+def trim(
+    view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, rounds: int = 4, iterations: int = 12
+) -> None:
     """Adjust and relabel in turns: as movers leave, the scale of the residuals shrinks and shows the next ones."""
     for turn in range(rounds):
         before = state.label.copy()
@@ -108,8 +139,13 @@ def extend(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray,
     """Register further frames next to registered ones and give all tracks a point."""
     world = state.world
     frames = np.union1d(frames, np.nonzero(world.registered)[0])
-    options = StartOptions(focal_px=float(np.exp(np.median(world.log_focal[world.registered]))), focal_varies=model.focal_varies,
-                           focal_free=model.focal_free, translation=model.translation, use_depth=model.depth and model.translation)
+    options = StartOptions(
+        focal_px=float(np.exp(np.median(world.log_focal[world.registered]))),
+        focal_varies=model.focal_varies,
+        focal_free=model.focal_free,
+        translation=model.translation,
+        use_depth=model.depth and model.translation,
+    )
     trust = np.where(state.label == LABEL_STATIC, 1.0, 0.05)
     have = np.nonzero(world.registered)[0]
     for f in have:
@@ -150,15 +186,24 @@ def _interpolate(world: World, frame: int, have: np.ndarray) -> None:
     world.log_focal[frame] = (1 - s) * world.log_focal[a] + s * world.log_focal[b]
 
 
-def _resect_frames(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, width: float = 4.0) -> None:
+def _resect_frames(
+    view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, width: float = 4.0
+) -> None:
     world = state.world
     problem = view.problem(frames, tracks & world.known & (state.label == LABEL_STATIC), min_views=1, depth=False)
     if not len(problem.tracks):
         return
     x = world.gather(problem, view.depth_is_log)
     for w in (4 * width, width):
-        x = resect(replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.5)), x, loss="geman", width=w, translation=model.translation,
-                   focal=model.focal_varies and model.focal_free, focal_sigma=0.01)
+        x = resect(
+            replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.5)),
+            x,
+            loss="geman",
+            width=w,
+            translation=model.translation,
+            focal=model.focal_varies and model.focal_free,
+            focal_sigma=0.01,
+        )
     world.rotation[frames], world.translation[frames], world.log_focal[frames] = x.rotation, x.translation, x.log_focal
 
 
@@ -172,7 +217,11 @@ def all_frames(view: ShotView, state: State, tracks: np.ndarray, model: Model, *
             _interpolate(world, int(frame), have)
         else:
             near = int(have[np.argmin(np.abs(have - frame))])
-            world.rotation[frame], world.translation[frame], world.log_focal[frame] = world.rotation[near], world.translation[near], world.log_focal[near]
+            world.rotation[frame], world.translation[frame], world.log_focal[frame] = (
+                world.rotation[near],
+                world.translation[near],
+                world.log_focal[near],
+            )
     if len(missing):
         _resect_frames(view, state, missing, tracks, model)
         world.registered[missing] = True
@@ -199,8 +248,12 @@ def _adjust_in_windows(view: ShotView, state: State, tracks: np.ndarray, model: 
         _resect_frames(view, state, frames, tracks, model)
         problem = view.problem(frames, tracks & state.world.known, depth=False)
         x = state.world.gather(problem, view.depth_is_log)
-        state.world.scatter(problem, refine_points(replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.5)), x,
-                                                   translation=model.translation))
+        state.world.scatter(
+            problem,
+            refine_points(
+                replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.5)), x, translation=model.translation
+            ),
+        )
 
 
 def from_start(view: ShotView, started: Started) -> State:

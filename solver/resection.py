@@ -36,8 +36,18 @@ def _solve_small(hessian: np.ndarray, gradient: np.ndarray, damping: np.ndarray)
     return -np.linalg.solve(h, gradient[..., None])[..., 0]
 
 
-def resect(obs: Observations, x: Unknowns, *, loss: str = "cauchy", width: float = 2.0, iterations: int = 10, translation: bool = True,
-           focal: bool = False, focal_sigma: float = 0.05, pose_prior: float = 0.0) -> Unknowns:
+def resect(
+    obs: Observations,
+    x: Unknowns,
+    *,
+    loss: str = "cauchy",
+    width: float = 2.0,
+    iterations: int = 10,
+    translation: bool = True,
+    focal: bool = False,
+    focal_sigma: float = 0.05,
+    pose_prior: float = 0.0,
+) -> Unknowns:
     """Cameras (and, with focal, a focal length each, held near its start by focal_sigma in log) that see the points best.
 
     Every camera keeps its own damping; a camera without observations stays. pose_prior: weight of staying where it is,
@@ -65,7 +75,11 @@ def resect(obs: Observations, x: Unknowns, *, loss: str = "cauchy", width: float
     for _ in range(iterations):
         by_cam, _, _ = pixel_jacobians(obs, x, proj, free_columns)
         w = weight / obs.sigma_px**2
-        hessian = _group_sum((by_cam[:, 0, :, None] * by_cam[:, 0, None, :] + by_cam[:, 1, :, None] * by_cam[:, 1, None, :]) * w[:, None, None], order, bounds)
+        hessian = _group_sum(
+            (by_cam[:, 0, :, None] * by_cam[:, 0, None, :] + by_cam[:, 1, :, None] * by_cam[:, 1, None, :]) * w[:, None, None],
+            order,
+            bounds,
+        )
         gradient = _group_sum((by_cam * (proj.residual * w[:, None])[:, :, None]).sum(1), order, bounds)
         if focal:
             hessian[:, 6, 6] += focal_sigma**-2
@@ -76,9 +90,12 @@ def resect(obs: Observations, x: Unknowns, *, loss: str = "cauchy", width: float
         better = trial_cost < cost
         damping = np.where(better, np.maximum(damping / 6, 1e-9), np.minimum(damping * 8, 1e6))
         gain = np.where(better, (cost - trial_cost) / np.maximum(cost, 1e-9), 0.0)
-        x = replace(x, rotation=np.where(better[:, None, None], trial.rotation, x.rotation),
-                    translation=np.where(better[:, None], trial.translation, x.translation),
-                    log_focal=np.where(better, trial.log_focal, x.log_focal))
+        x = replace(
+            x,
+            rotation=np.where(better[:, None, None], trial.rotation, x.rotation),
+            translation=np.where(better[:, None], trial.translation, x.translation),
+            log_focal=np.where(better, trial.log_focal, x.log_focal),
+        )
         if better.all():
             cost, proj, weight = trial_cost, trial_proj, trial_weight
         else:
@@ -88,7 +105,9 @@ def resect(obs: Observations, x: Unknowns, *, loss: str = "cauchy", width: float
     return x
 
 
-def refine_points(obs: Observations, x: Unknowns, *, loss: str = "cauchy", width: float = 2.0, iterations: int = 10, translation: bool = True) -> Unknowns:
+def refine_points(
+    obs: Observations, x: Unknowns, *, loss: str = "cauchy", width: float = 2.0, iterations: int = 10, translation: bool = True
+) -> Unknowns:
     """Points that the given cameras see best."""
     free = Freedom(cameras=False, focal=False, translation=translation, loss=loss, loss_width=width)
     order = np.arange(len(obs.point))
@@ -101,8 +120,12 @@ def refine_points(obs: Observations, x: Unknowns, *, loss: str = "cauchy", width
     for _ in range(iterations):
         _, by_point, _ = pixel_jacobians(obs, x, proj, free)
         w = weight / obs.sigma_px**2
-        hessian = _group_sum((by_point[:, 0, :, None] * by_point[:, 0, None, :] + by_point[:, 1, :, None] * by_point[:, 1, None, :]) * w[:, None, None],
-                             order, bounds)
+        hessian = _group_sum(
+            (by_point[:, 0, :, None] * by_point[:, 0, None, :] + by_point[:, 1, :, None] * by_point[:, 1, None, :])
+            * w[:, None, None],
+            order,
+            bounds,
+        )
         gradient = _group_sum((by_point * (proj.residual * w[:, None])[:, :, None]).sum(1), order, bounds)
         d = _solve_small(hessian, gradient, damping)
         d[:, :2] = np.clip(d[:, :2], -0.2, 0.2)
@@ -129,7 +152,11 @@ def point_information(obs: Observations, x: Unknowns) -> np.ndarray:
     _, by_point, _ = pixel_jacobians(obs, x, proj, free)
     w = (1 / obs.sigma_px**2)[:, None, None]
     bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
-    h = _group_sum((by_point[:, 0, :, None] * by_point[:, 0, None, :] + by_point[:, 1, :, None] * by_point[:, 1, None, :]) * w, np.arange(len(obs.point)), bounds)
+    h = _group_sum(
+        (by_point[:, 0, :, None] * by_point[:, 0, None, :] + by_point[:, 1, :, None] * by_point[:, 1, None, :]) * w,
+        np.arange(len(obs.point)),
+        bounds,
+    )
     i = np.arange(3)
     h[:, i, i] += 1e-12 * (1 + h[:, i, i])
     # information of rho once the direction is free as well

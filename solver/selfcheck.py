@@ -82,7 +82,16 @@ def compare(simple: HeldOut, rich: HeldOut) -> tuple[float, float]:
     return float(gain.mean() / max(simple.cost[a].mean(), 1e-12)), float(gain.mean() / error)
 
 
-def contend(view: ShotView, base: Contender, model: Model, frames: np.ndarray, tracks: np.ndarray, held: np.ndarray, unit_px: float, iterations: int) -> Contender:
+def contend(
+    view: ShotView,
+    base: Contender,
+    model: Model,
+    frames: np.ndarray,
+    tracks: np.ndarray,
+    held: np.ndarray,
+    unit_px: float,
+    iterations: int,
+) -> Contender:
     """The base's reconstruction, adjusted under another model."""
     state = State(base.state.world.copy(), base.state.label.copy(), base.state.scale, base.state.cost)
     world = state.world
@@ -111,8 +120,17 @@ def flatten(world) -> None:
     world.translation[:] = 0.0
 
 
-def decide(view: ShotView, base: Contender, models: list[Model], frames: np.ndarray, tracks: np.ndarray, held: np.ndarray, *, iterations: int = 10,
-           progress=None) -> tuple[Contender, list[Contender]]:
+def decide(
+    view: ShotView,
+    base: Contender,
+    models: list[Model],
+    frames: np.ndarray,
+    tracks: np.ndarray,
+    held: np.ndarray,
+    *,
+    iterations: int = 10,
+    progress=None,
+) -> tuple[Contender, list[Contender]]:
     """Let models (the simplest first) compete from the base's reconstruction; the winner and all of them, with reasons."""
     unit = unit_of(view, base, frames, tracks)
     base = replace(base, held=measure(view, base.state, frames, held, base.model.translation, unit))
@@ -140,4 +158,9 @@ def unit_of(view: ShotView, base: Contender, frames: np.ndarray, tracks: np.ndar
     problem = view.problem(frames, tracks & base.state.world.known & (base.state.label == 0), depth=False)
     if not len(problem.tracks):
         return 0.3
-    return max(0.05, residual_scale(problem.obs, base.state.world.gather(problem, view.depth_is_log)) * float(np.median(problem.obs.sigma_px)) * 1.4)
+    return max(
+        0.05,
+        residual_scale(problem.obs, base.state.world.gather(problem, view.depth_is_log))
+        * float(np.median(problem.obs.sigma_px))
+        * 1.4,
+    )

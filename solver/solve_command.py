@@ -80,8 +80,7 @@ def _solve(options: argparse.Namespace, reporter: Reporter, log: RunLog, exact_c
         masks = open_masks(options.mask, clip.info, reporter)
     from .depth import open_depth_source
 
-    model = None if options.depth_maps else options.depth_model or "holdfast-small"
-    depth = open_depth_source(model, options.depth_maps, options.device, options.threads, reporter)
+    depth = open_depth_source(options.depth_model, options.depth_maps, options.device, options.threads, reporter)
     folder = report.prepare_output(options.out)
     log.open_in(folder)
     _log_clip(clip, settings)

@@ -42,8 +42,13 @@ class TrackingOptions:
         # patches cover the same part of the picture, within what is affordable
         size = np.sqrt(width * height)
         radius = int(np.clip(round(size / 100), 6, 12))
-        return TrackingOptions(tracks_wanted=wanted, patch_radius_px=radius, lk_window_px=2 * radius + 3,
-                               iterations={"draft": 3, "standard": 4, "best": 6}[quality], threads=max(1, threads))
+        return TrackingOptions(
+            tracks_wanted=wanted,
+            patch_radius_px=radius,
+            lk_window_px=2 * radius + 3,
+            iterations={"draft": 3, "standard": 4, "best": 6}[quality],
+            threads=max(1, threads),
+        )
 
 
 @dataclass
@@ -71,17 +76,31 @@ class _Live:
 
     @staticmethod
     def empty() -> _Live:
-        return _Live(np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0, int), np.zeros((0, 2)), None)
+        return _Live(
+            np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0, int), np.zeros((0, 2)), None
+        )
 
     def take(self, index: np.ndarray) -> _Live:
-        return _Live(self.id[index], self.xy[index], self.velocity[index], self.affine[index], self.ref_frame[index],
-                     self.ref_xy[index], self.templates.take(index) if self.templates is not None else None)
+        return _Live(
+            self.id[index],
+            self.xy[index],
+            self.velocity[index],
+            self.affine[index],
+            self.ref_frame[index],
+            self.ref_xy[index],
+            self.templates.take(index) if self.templates is not None else None,
+        )
 
     def join(self, other: _Live) -> _Live:
         if other.templates is None:
             return self
-        return _Live(*(np.concatenate([getattr(self, k), getattr(other, k)]) for k in ("id", "xy", "velocity", "affine", "ref_frame", "ref_xy")),
-                     Templates.join(self.templates, other.templates))
+        return _Live(
+            *(
+                np.concatenate([getattr(self, k), getattr(other, k)])
+                for k in ("id", "xy", "velocity", "affine", "ref_frame", "ref_xy")
+            ),
+            Templates.join(self.templates, other.templates),
+        )
 
 
 class Tracker:
@@ -123,7 +142,7 @@ class Tracker:
         self.gray = gray
 
     def _follow(self, gray: np.ndarray, fine: np.ndarray) -> None:
-        live, opt = self.live, self.options
+        live, _opt = self.live, self.options
         h, w = gray.shape
         previous = live.xy.astype(np.float32)
         guess = previous + live.velocity.astype(np.float32)
@@ -159,24 +178,51 @@ class Tracker:
     def _flow(self, gray: np.ndarray, previous: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         window = (self.options.lk_window_px,) * 2
         criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.03)
-        xy, status, _ = cv2.calcOpticalFlowPyrLK(self.gray, gray, previous, guess.copy(), winSize=window, maxLevel=4, criteria=criteria,
-                                                 flags=cv2.OPTFLOW_USE_INITIAL_FLOW)
+        xy, status, _ = cv2.calcOpticalFlowPyrLK(
+            self.gray,
+            gray,
+            previous,
+            guess.copy(),
+            winSize=window,
+            maxLevel=4,
+            criteria=criteria,
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+        )
         # Backwards from the found place; level 1 is enough, the start is close.
-        back, status2, _ = cv2.calcOpticalFlowPyrLK(gray, self.gray, xy, previous.copy(), winSize=window, maxLevel=1, criteria=criteria,
-                                                    flags=cv2.OPTFLOW_USE_INITIAL_FLOW)
+        back, status2, _ = cv2.calcOpticalFlowPyrLK(
+            gray,
+            self.gray,
+            xy,
+            previous.copy(),
+            winSize=window,
+            maxLevel=1,
+            criteria=criteria,
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+        )
         ok = (status.ravel() > 0) & (status2.ravel() > 0)
         ok &= np.hypot(*(back - previous).T) < self.options.max_backward_px
         return xy.astype(np.float64), ok
 
     def _refine(self, fine: np.ndarray, templates: Templates, xy: np.ndarray, affine: np.ndarray, slack: float = 1.0):
         def part(index: np.ndarray):
-            return refine(fine, templates.take(index), xy[index], affine[index], self.grid, iterations=self.options.iterations,
-                          noise_levels=self.noise, affine_slack=slack)
+            return refine(
+                fine,
+                templates.take(index),
+                xy[index],
+                affine[index],
+                self.grid,
+                iterations=self.options.iterations,
+                noise_levels=self.noise,
+                affine_slack=slack,
+            )
+
         n = len(xy)
         if self.pool is None or n < 64:
             return part(np.arange(n))
         parts = list(self.pool.map(part, np.array_split(np.arange(n), self.options.threads)))
-        return type(parts[0])(*(np.concatenate([getattr(p, k) for p in parts]) for k in ("xy", "affine", "ncc", "sigma_px", "step_px")))
+        return type(parts[0])(
+            *(np.concatenate([getattr(p, k) for p in parts]) for k in ("xy", "affine", "ncc", "sigma_px", "step_px"))
+        )
 
     def _trustworthy(self, found, start: np.ndarray) -> np.ndarray:
         # In grain the best correlation a true match can have is below one: 1/sqrt(1 + (noise/contrast)^2), twice.
@@ -207,7 +253,7 @@ class Tracker:
             self.lost_since = np.r_[self.lost_since, np.full(len(long_enough), self.index)]
         keep = np.nonzero(self.index - self.lost_since <= self.options.remember_lost_frames)[0]
         if len(keep) > 2 * self.options.tracks_wanted:
-            keep = keep[-2 * self.options.tracks_wanted:]
+            keep = keep[-2 * self.options.tracks_wanted :]
         if len(keep) < len(self.lost.id):
             self.lost, self.lost_since = self.lost.take(keep), self.lost_since[keep]
 
@@ -239,7 +285,12 @@ class Tracker:
                 predicted[row] = lost.ref_xy[row] + fit[2]
                 warp[row] = np.eye(2) + fit[:2].T
         margin = self.grid.radius / 2
-        inside = (predicted[:, 0] > margin) & (predicted[:, 0] < w - 1 - margin) & (predicted[:, 1] > margin) & (predicted[:, 1] < h - 1 - margin)
+        inside = (
+            (predicted[:, 0] > margin)
+            & (predicted[:, 0] < w - 1 - margin)
+            & (predicted[:, 1] > margin)
+            & (predicted[:, 1] < h - 1 - margin)
+        )
         rows = np.nonzero(inside)[0]
         if not len(rows):
             return
@@ -253,7 +304,9 @@ class Tracker:
         if not len(hit):
             return
         back = lost.take(rows[hit])
-        back = _Live(back.id, found.xy[hit], np.zeros((len(hit), 2)), found.affine[hit], back.ref_frame, back.ref_xy, back.templates)
+        back = _Live(
+            back.id, found.xy[hit], np.zeros((len(hit), 2)), found.affine[hit], back.ref_frame, back.ref_xy, back.templates
+        )
         self._record(back.id, back.xy, found.sigma_px[hit])
         self.live = live.join(back)
         stay = np.setdiff1d(np.arange(len(lost.id)), rows[hit])
@@ -262,7 +315,11 @@ class Tracker:
     # new ones -------------------------------------------------------------------------------------------------------
     def _drop_ignored(self, ignore: np.ndarray) -> None:
         xy = np.rint(self.live.xy).astype(int)
-        inside = ignore[np.clip(xy[:, 1], 0, ignore.shape[0] - 1), np.clip(xy[:, 0], 0, ignore.shape[1] - 1)] if len(xy) else np.zeros(0, bool)
+        inside = (
+            ignore[np.clip(xy[:, 1], 0, ignore.shape[0] - 1), np.clip(xy[:, 0], 0, ignore.shape[1] - 1)]
+            if len(xy)
+            else np.zeros(0, bool)
+        )
         if inside.any():
             dropped = self.live.id[inside]
             self._forget(dropped)
@@ -287,15 +344,29 @@ class Tracker:
             return
         self.last_detection = self.index
         spacing = 0.55 * np.sqrt(w * h / wanted)
-        corners = spread_corners(gray, max(wanted - n, int(0.1 * wanted)), self.live.xy, ignore, spacing_px=max(4.0, spacing),
-                                 margin_px=self.grid.radius + 1, noise_levels=self.noise)
+        corners = spread_corners(
+            gray,
+            max(wanted - n, int(0.1 * wanted)),
+            self.live.xy,
+            ignore,
+            spacing_px=max(4.0, spacing),
+            margin_px=self.grid.radius + 1,
+            noise_levels=self.noise,
+        )
         if not len(corners):
             return
         ids = np.arange(self.next_id, self.next_id + len(corners))
         self.next_id += len(corners)
         xy = corners.astype(np.float64)
-        born = _Live(ids, xy, np.zeros_like(xy), np.tile(np.eye(2), (len(xy), 1, 1)), np.full(len(xy), self.index), xy.copy(),
-                     make_templates(fine, xy, self.grid))
+        born = _Live(
+            ids,
+            xy,
+            np.zeros_like(xy),
+            np.tile(np.eye(2), (len(xy), 1, 1)),
+            np.full(len(xy), self.index),
+            xy.copy(),
+            make_templates(fine, xy, self.grid),
+        )
         self._record(ids, xy, np.full(len(xy), 0.05))
         xi, yi = xy.astype(int).T
         blurred = cv2.blur(image, (3, 3)) if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
@@ -306,7 +377,9 @@ class Tracker:
         """Share of an 8 x 6 grid without a track."""
         seen = np.zeros((6, 8), bool)
         if len(self.live.id):
-            seen[np.clip((self.live.xy[:, 1] / h * 6).astype(int), 0, 5), np.clip((self.live.xy[:, 0] / w * 8).astype(int), 0, 7)] = True
+            seen[
+                np.clip((self.live.xy[:, 1] / h * 6).astype(int), 0, 5), np.clip((self.live.xy[:, 0] / w * 8).astype(int), 0, 7)
+            ] = True
         return 1.0 - float(seen.mean())
 
     def _record(self, ids: np.ndarray, xy: np.ndarray, sigma: np.ndarray) -> None:
@@ -332,8 +405,14 @@ class Tracker:
         return TrackedClip(tracks, colour, self.noise, np.array(self.bridging), tuple(self.bridged))
 
 
-def track_clip(images, frame_numbers: np.ndarray, options: TrackingOptions, *, ignore: Callable[[int], np.ndarray | None] = lambda frame: None,
-               on_frame: Callable[[int, int, np.ndarray, Tracker], None] = lambda index, frame, image, tracker: None) -> TrackedClip:
+def track_clip(
+    images,
+    frame_numbers: np.ndarray,
+    options: TrackingOptions,
+    *,
+    ignore: Callable[[int], np.ndarray | None] = lambda frame: None,
+    on_frame: Callable[[int, int, np.ndarray, Tracker], None] = lambda index, frame, image, tracker: None,
+) -> TrackedClip:
     """Track a whole clip. images yields (frame number, BGR); on_frame is called after each (progress, keyframes)."""
     tracker = Tracker(options)
     seen = []

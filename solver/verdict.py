@@ -21,13 +21,17 @@ FOCAL_UNKNOWN = 0.10  # and above which it is left at its prior
 def lens_spread(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model) -> dict[str, float]:
     """Standard deviation of log focal, k1, k2, row time as far as the shot itself (pixels and depth, no prior) tells."""
     probe = replace(model, focal_free=True, focal_varies=False, focal_prior_sigma=np.inf)
-    problem = view.problem(frames, tracks & state.world.known & (state.label == LABEL_STATIC), depth=model.depth and model.translation)
+    problem = view.problem(
+        frames, tracks & state.world.known & (state.label == LABEL_STATIC), depth=model.depth and model.translation
+    )
     if len(problem.tracks) < 8:
         return {}
     obs = replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.3) * CORRELATED_ERRORS)
     from .initialise import depth_strength
 
-    adjustment = Adjustment(obs, probe.freedom(depth_strength(problem, model.depth_independent), "cauchy", 3.0), focal_frames=frames.astype(float))
+    adjustment = Adjustment(
+        obs, probe.freedom(depth_strength(problem, model.depth_independent), "cauchy", 3.0), focal_frames=frames.astype(float)
+    )
     return adjustment.covariance_of_lens(state.world.gather(problem, view.depth_is_log))
 
 
@@ -47,8 +51,19 @@ def parallax_px(view: ShotView, state: State, frames: np.ndarray, tracks: np.nda
     return float(np.exp(np.median(world.log_focal)) * extent * np.std(rho))
 
 
-def judge(view: ShotView, settings: Settings, winner: Contender, contenders: list[Contender], tracks: np.ndarray, spread: dict[str, float],
-          parallax: float, frame_tracks: np.ndarray, depth_name: str | None, depth_spread: float | None, bridged: tuple[int, ...]) -> Verdict:
+def judge(
+    view: ShotView,
+    settings: Settings,
+    winner: Contender,
+    contenders: list[Contender],
+    tracks: np.ndarray,
+    spread: dict[str, float],
+    parallax: float,
+    frame_tracks: np.ndarray,
+    depth_name: str | None,
+    depth_spread: float | None,
+    bridged: tuple[int, ...],
+) -> Verdict:
     """The verdict on a finished solve."""
     state, model = winner.state, winner.model
     world = state.world
@@ -58,22 +73,31 @@ def judge(view: ShotView, settings: Settings, winner: Contender, contenders: lis
     lines: list[str] = []
 
     centres = np.array([world.centre(f) for f in range(view.frame_count)])
-    turned = float(np.degrees(np.arccos(np.clip((np.einsum("fij,ij->f", world.rotation, world.rotation[0]) - 1) / 2, -1, 1)).max()))
+    turned = float(
+        np.degrees(np.arccos(np.clip((np.einsum("fij,ij->f", world.rotation, world.rotation[0]) - 1) / 2, -1, 1)).max())
+    )
     if not model.translation and turned < 0.02:
         motion, observable = "static", True
         lines.append("The camera does not move; only things in front of it do. One camera stands for all frames.")
     elif not model.translation:
         motion, observable = "rotation", True
-        lines.append(f"The camera turns on the spot (up to {turned:.1f} degrees): a translation explains the tracks no better. "
-                     "Depths of the points come from the network, not from the shot." if depth_name else
-                     f"The camera turns on the spot (up to {turned:.1f} degrees): a translation explains the tracks no better. "
-                     "Depths of the points cannot be known from such a shot.")
+        lines.append(
+            f"The camera turns on the spot (up to {turned:.1f} degrees): a translation explains the tracks no better. "
+            "Depths of the points come from the network, not from the shot."
+            if depth_name
+            else f"The camera turns on the spot (up to {turned:.1f} degrees): a translation explains the tracks no better. "
+            "Depths of the points cannot be known from such a shot."
+        )
     else:
         motion = "free"
         observable = parallax > 5 * noise
-        lines.append(f"The camera travels: its path shifts points by {parallax:.1f} px against each other, {parallax / noise:.0f} times the tracking noise."
-                     if observable else f"The camera hardly travels: {parallax:.1f} px of parallax against {noise:.2f} px of noise. "
-                     "Its rotation is good; the direction of its path is weak.")
+        lines.append(
+            f"The camera travels: its path shifts points by {parallax:.1f} px against each other, "
+            f"{parallax / noise:.0f} times the tracking noise."
+            if observable
+            else f"The camera hardly travels: {parallax:.1f} px of parallax against {noise:.2f} px of noise. "
+            "Its rotation is good; the direction of its path is weak."
+        )
 
     sigma = spread.get("focal", np.inf)
     low, high = (focal * np.exp(-2 * min(sigma, 1.2)), focal * np.exp(2 * min(sigma, 1.2)))
@@ -86,13 +110,19 @@ def judge(view: ShotView, settings: Settings, winner: Contender, contenders: lis
         lines.append(f"The shot determines the focal length: {focal:.0f} px, within {100 * 2 * sigma:.1f} %.")
     elif model.focal_free and sigma < FOCAL_UNKNOWN:
         focal_word = "weak"
-        lines.append(f"The focal length is only weakly determined: {focal:.0f} px fits best, {low:.0f} to {high:.0f} px fit about as well. "
-                     "If you know the lens, give its focal length.")
+        lines.append(
+            f"The focal length is only weakly determined: {focal:.0f} px fits best, "
+            f"{low:.0f} to {high:.0f} px fit about as well. "
+            "If you know the lens, give its focal length."
+        )
     else:
         focal_word = "prior"
         source = settings.focal_source or ("your value" if settings.focal_px else "a typical lens")
-        lines.append(f"The shot cannot tell the focal length ({low:.0f} to {high:.0f} px fit equally well); {focal:.0f} px from {source} is in force. "
-                     "Props hold all the same; give the lens for true proportions.")
+        lines.append(
+            f"The shot cannot tell the focal length ({low:.0f} to {high:.0f} px fit equally well); "
+            f"{focal:.0f} px from {source} is in force. "
+            "Props hold all the same; give the lens for true proportions."
+        )
     if model.focal_varies:
         f = np.exp(world.log_focal)
         lines.append(f"The lens zooms: {f[0]:.0f} px at the first frame, {f[-1]:.0f} px at the last.")
@@ -100,17 +130,24 @@ def judge(view: ShotView, settings: Settings, winner: Contender, contenders: lis
         distortion = "measured"
         corner = 0.5 * np.hypot(view.width, view.height) / focal
         bend = abs(world.k1 * corner**2 + world.k2 * corner**4) * corner * focal
-        lines.append(f"The lens bends the corners by {bend:.1f} px (k1 {world.k1:+.4f}" + (f", k2 {world.k2:+.4f})." if model.k2 else ")."))
+        lines.append(
+            f"The lens bends the corners by {bend:.1f} px (k1 {world.k1:+.4f}" + (f", k2 {world.k2:+.4f})." if model.k2 else ").")
+        )
     else:
         distortion = "none" if settings.distortion == "none" else "not determined"
         if settings.distortion != "none":
             lines.append("No lens distortion shows beyond the noise; none is modelled.")
     if model.row_time:
-        lines.append(f"The sensor was read row by row over {abs(world.row_time):.2f} of a frame (rolling shutter); the cameras stand for the middle row.")
+        lines.append(
+            f"The sensor was read row by row over {abs(world.row_time):.2f} of a frame (rolling shutter); "
+            "the cameras stand for the middle row."
+        )
 
     if depth_name is None:
         depth_word = "none"
-        lines.append("No depth network was used: where the camera hardly travels, the scene's depth and the focal length are less certain.")
+        lines.append(
+            "No depth network was used: where the camera hardly travels, the scene's depth and the focal length are less certain."
+        )
     elif not model.translation:
         depth_word = "point depths only"
     else:
@@ -118,15 +155,21 @@ def judge(view: ShotView, settings: Settings, winner: Contender, contenders: lis
         if depth_spread is not None:
             lines.append(f"The depth network ({depth_name}) agrees with the solved points within {100 * depth_spread:.0f} %.")
     label = state.label[tracks]
-    lines.append(f"{int((label == LABEL_STATIC).sum())} tracks at rest carry the solve; {int((label == LABEL_MOVER).sum())} move on their own and "
-                 f"{int((label == LABEL_UNRELIABLE).sum())} are unreliable; those were left out.")
+    lines.append(
+        f"{int((label == LABEL_STATIC).sum())} tracks at rest carry the solve; "
+        f"{int((label == LABEL_MOVER).sum())} move on their own and "
+        f"{int((label == LABEL_UNRELIABLE).sum())} are unreliable; those were left out."
+    )
     weak = np.nonzero(frame_tracks < 15)[0]
     if len(weak):
         numbers = view.tracks.frame_numbers[weak]
         lines.append(f"{len(weak)} frame(s) rest on fewer than 15 tracks (first: {numbers[0]}); look at them.")
     if bridged:
-        lines.append(f"Between {len(bridged)} pair(s) of neighbouring frames the picture jumped (first: frame {view.tracks.frame_numbers[bridged[0]]}); "
-                     "they were joined by matching descriptors.")
+        lines.append(
+            f"Between {len(bridged)} pair(s) of neighbouring frames the picture jumped "
+            f"(first: frame {view.tracks.frame_numbers[bridged[0]]}); "
+            "they were joined by matching descriptors."
+        )
     relative = held * 1920 / view.width
     if relative < 0.8 and not len(weak) and (label == LABEL_STATIC).mean() > 0.25:
         status = "good"
@@ -137,10 +180,28 @@ def judge(view: ShotView, settings: Settings, winner: Contender, contenders: lis
     if status == "good" and motion == "free" and not observable:
         status = "usable"
     words = {"free": "Camera path solved", "rotation": "Camera rotation solved (tripod)", "static": "Locked-off camera"}[motion]
-    tail = {"given": "focal length as given", "measured": "focal length measured", "weak": "focal length weak",
-            "prior": "focal length assumed"}[focal_word]
+    tail = {
+        "given": "focal length as given",
+        "measured": "focal length measured",
+        "weak": "focal length weak",
+        "prior": "focal length assumed",
+    }[focal_word]
     summary = f"{words}: {held:.2f} px on held-out tracks, {tail}, {status}."
     lines.append(f"Tracks held out of the solve are {held:.2f} px off (RMS).")
-    chosen = tuple({"model": c.model.name, "held_out_px": round(c.held.rms_px, 4), "won": c.won, "why": c.why} for c in contenders)
+    chosen = tuple(
+        {"model": c.model.name, "held_out_px": round(c.held.rms_px, 4), "won": c.won, "why": c.why} for c in contenders
+    )
     del centres
-    return Verdict(status, summary, motion, observable, focal_word, (float(low), float(high)), distortion, depth_word, held, tuple(lines), chosen)
+    return Verdict(
+        status,
+        summary,
+        motion,
+        observable,
+        focal_word,
+        (float(low), float(high)),
+        distortion,
+        depth_word,
+        held,
+        tuple(lines),
+        chosen,
+    )

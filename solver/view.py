@@ -30,13 +30,22 @@ def sample_map(values: np.ndarray, xy: np.ndarray, width: int, height: int) -> n
     h, w = values.shape
     x = (xy[:, 0] * w / width - 0.5).astype(np.float32)
     y = (xy[:, 1] * h / height - 0.5).astype(np.float32)
-    return cv2.remap(values.astype(np.float32), x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0].astype(np.float64)
+    return cv2.remap(values.astype(np.float32), x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0].astype(
+        np.float64
+    )
 
 
 class ShotView:
     """Tracks, seen as least-squares material. Pixels are taken from the principal point."""
 
-    def __init__(self, tracks: Tracks, width: int, height: int, depth_maps: dict[int, DepthMap], principal: tuple[float, float] | None = None) -> None:
+    def __init__(
+        self,
+        tracks: Tracks,
+        width: int,
+        height: int,
+        depth_maps: dict[int, DepthMap],
+        principal: tuple[float, float] | None = None,
+    ) -> None:
         self.tracks, self.width, self.height = tracks, width, height
         self.centre = np.array(principal if principal is not None else (width / 2, height / 2))
         self.frame_count = len(tracks.frame_numbers)
@@ -64,7 +73,7 @@ class ShotView:
 
     def rows_of(self, frame: int) -> np.ndarray:
         """Observations of one frame."""
-        return self.by_frame[self.frame_bounds[frame]:self.frame_bounds[frame + 1]]
+        return self.by_frame[self.frame_bounds[frame] : self.frame_bounds[frame + 1]]
 
     def _row_shift(self) -> np.ndarray:
         """Image velocity (px per frame) times the row's place (-0.5 .. 0.5)."""
@@ -89,14 +98,23 @@ class ShotView:
         rows = rows[views[t.track[rows]] >= min_views]
         kept, point = np.unique(t.track[rows], return_inverse=True)
         cam = cam_of[t.frame_index[rows]]
-        obs = Observations.without_depth(cam, point, self.xy[rows], self.sigma[rows], self.row_shift[rows], len(frames), len(kept))
+        obs = Observations.without_depth(
+            cam, point, self.xy[rows], self.sigma[rows], self.row_shift[rows], len(frames), len(kept)
+        )
         keys = np.array([k for k in self.keys if cam_of[k] >= 0], int) if depth else np.zeros(0, int)
         if len(keys):
             key_of = np.full(self.frame_count, -1)
             key_of[keys] = np.arange(len(keys))
             at = np.nonzero((key_of[t.frame_index[rows]] >= 0) & np.isfinite(self.depth_value[rows]))[0]
-            obs = replace(obs, depth_obs=at, depth_key=key_of[t.frame_index[rows[at]]], depth_value=self.depth_value[rows[at]],
-                          depth_weight=self.depth_weight[rows[at]], depth_is_log=self.depth_is_log, key_count=len(keys))
+            obs = replace(
+                obs,
+                depth_obs=at,
+                depth_key=key_of[t.frame_index[rows[at]]],
+                depth_value=self.depth_value[rows[at]],
+                depth_weight=self.depth_weight[rows[at]],
+                depth_is_log=self.depth_is_log,
+                key_count=len(keys),
+            )
         return Problem(obs, np.asarray(frames), kept, rows, keys)
 
 
@@ -122,8 +140,16 @@ class World:
     def blank(frames: int, tracks: int, focal_px: float) -> World:
         """Nothing known but a focal length."""
         eye = np.eye(3)
-        return World(np.tile(eye, (frames, 1, 1)), np.zeros((frames, 3)), np.full(frames, np.log(focal_px)), np.zeros(frames, bool),
-                     np.tile(eye[2], (tracks, 1)), np.ones(tracks), np.zeros((tracks, 3)), np.zeros(tracks, bool))
+        return World(
+            np.tile(eye, (frames, 1, 1)),
+            np.zeros((frames, 3)),
+            np.full(frames, np.log(focal_px)),
+            np.zeros(frames, bool),
+            np.tile(eye[2], (tracks, 1)),
+            np.ones(tracks),
+            np.zeros((tracks, 3)),
+            np.zeros(tracks, bool),
+        )
 
     def copy(self) -> World:
         """An independent copy."""
@@ -134,8 +160,19 @@ class World:
         f, n = p.frames, p.tracks
         scale = np.array([self.key_scale.get(int(k), 0.0 if is_log else 1.0) for k in p.keys])
         shift = np.array([self.key_shift.get(int(k), 0.0) for k in p.keys])
-        return Unknowns(self.rotation[f], self.translation[f], self.log_focal[f], self.k1, self.k2, self.row_time, self.direction[n], self.rho[n],
-                        self.origin[n], scale, shift)
+        return Unknowns(
+            self.rotation[f],
+            self.translation[f],
+            self.log_focal[f],
+            self.k1,
+            self.k2,
+            self.row_time,
+            self.direction[n],
+            self.rho[n],
+            self.origin[n],
+            scale,
+            shift,
+        )
 
     def scatter(self, p: Problem, x: Unknowns) -> None:
         """Take a problem's unknowns back."""

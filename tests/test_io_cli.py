@@ -72,7 +72,7 @@ def test_solve_writes_results_and_events(fake_solver, movie, tmp_path, capsys):
     document = json.loads((tmp_path / "job" / "solve.json").read_text())
     assert "The lens is a guess." in document["warnings"] and document["timings"]["total"] > 0
     assert document["clip"]["path"] == movie
-    assert fake_solver.settings.seed == 7 and fake_solver.depth == ("holdfast-small", None, "auto", 1)
+    assert fake_solver.settings.seed == 7 and fake_solver.depth == (None, None, "auto", 1)
     log = (tmp_path / "job" / "solver.log").read_text()
     assert "Clip: " in log and "Verdict: good" in log and "total" in log
 

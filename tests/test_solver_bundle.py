@@ -10,8 +10,18 @@ from solver.bundle import Adjustment
 from solver.bundle_model import Freedom, Observations, Unknowns, depth_residuals, project, rotation_exp, step
 
 
-def make_scene(seed: int = 0, cams: int = 6, points: int = 40, noise_px: float = 0.0, depth: str | None = "log", k1: float = -0.08, k2: float = 0.02,
-               baseline: float = 0.4, focal: float = 900.0, zoom: float = 0.0):
+def make_scene(
+    seed: int = 0,
+    cams: int = 6,
+    points: int = 40,
+    noise_px: float = 0.0,
+    depth: str | None = "log",
+    k1: float = -0.08,
+    k2: float = 0.02,
+    baseline: float = 0.4,
+    focal: float = 900.0,
+    zoom: float = 0.0,
+):
     """A room-sized cloud seen by a short dolly: true unknowns and their observations."""
     rng = np.random.default_rng(seed)
     world = np.c_[rng.uniform(-2, 2, points), rng.uniform(-1, 1, points), rng.uniform(3, 8, points)]
@@ -22,7 +32,19 @@ def make_scene(seed: int = 0, cams: int = 6, points: int = 40, noise_px: float =
     origin = np.tile([0.05, 0.02, -0.1], (points, 1))
     ray = world - origin
     distance = np.linalg.norm(ray, axis=1)
-    x = Unknowns(rotation, translation, np.log(focal) + zoom * s, k1, k2, 0.0, ray / distance[:, None], 1 / distance, origin, np.zeros(0), np.zeros(0))
+    x = Unknowns(
+        rotation,
+        translation,
+        np.log(focal) + zoom * s,
+        k1,
+        k2,
+        0.0,
+        ray / distance[:, None],
+        1 / distance,
+        origin,
+        np.zeros(0),
+        np.zeros(0),
+    )
     cam = np.tile(np.arange(cams), points)
     point = np.repeat(np.arange(points), cams)
     keep = rng.uniform(size=len(cam)) < 0.9
@@ -41,7 +63,15 @@ def make_scene(seed: int = 0, cams: int = 6, points: int = 40, noise_px: float =
         else:
             scale, shift = np.array([0.5, 0.8]), np.array([0.05, -0.02])
             value = (1 / z - shift[key]) / scale[key]
-        obs = replace(obs, depth_obs=at, depth_key=key, depth_value=value, depth_weight=np.ones(len(at)), depth_is_log=depth == "log", key_count=2)
+        obs = replace(
+            obs,
+            depth_obs=at,
+            depth_key=key,
+            depth_value=value,
+            depth_weight=np.ones(len(at)),
+            depth_is_log=depth == "log",
+            key_count=2,
+        )
         x = replace(x, key_scale=scale, key_shift=shift)
     return obs, x
 
@@ -50,8 +80,15 @@ ALL_FREE = Freedom(k1=True, k2=True, row_time=True, loss="none")
 
 
 def apply(x, adj, vector):
-    points = vector[adj.size:].reshape(-1, 3)
-    return step(x, vector[:adj.lens_at].reshape(-1, adj.d), vector[adj.lens_at:adj.key_at], vector[adj.key_at:adj.size].reshape(-1, 2), points, adj.free)
+    points = vector[adj.size :].reshape(-1, 3)
+    return step(
+        x,
+        vector[: adj.lens_at].reshape(-1, adj.d),
+        vector[adj.lens_at : adj.key_at],
+        vector[adj.key_at : adj.size].reshape(-1, 2),
+        points,
+        adj.free,
+    )
 
 
 @pytest.mark.parametrize("depth", ["log", "disparity"])
@@ -76,7 +113,7 @@ def test_gradient_and_hessian_match_finite_differences(depth, varies):
     scale = np.abs(numeric).max()
     held = np.ones(len(analytic), bool)
     if depth == "log":  # the shift has no meaning there
-        held[adj.key_at + 1:adj.size:2] = False
+        held[adj.key_at + 1 : adj.size : 2] = False
     np.testing.assert_allclose(analytic[held], numeric[held], atol=2e-6 * scale)
 
 
@@ -85,8 +122,13 @@ def test_projection_agrees_with_opencv():
     focal = float(np.exp(x.log_focal[0]))
     for f in range(obs.cam_count):
         rows = obs.cam == f
-        expected, _ = cv2.projectPoints(x.points()[obs.point[rows]], cv2.Rodrigues(x.rotation[f])[0], x.translation[f],
-                                        np.diag([focal, focal, 1.0]), np.array([x.k1, x.k2, 0, 0]))
+        expected, _ = cv2.projectPoints(
+            x.points()[obs.point[rows]],
+            cv2.Rodrigues(x.rotation[f])[0],
+            x.translation[f],
+            np.diag([focal, focal, 1.0]),
+            np.array([x.k1, x.k2, 0, 0]),
+        )
         np.testing.assert_allclose(obs.xy[rows], expected[:, 0], atol=1e-8)
 
 
@@ -104,13 +146,13 @@ def test_eliminating_points_equals_a_dense_solve(depth):
     dense[:n, :n] = lin.camera
     for m in range(len(obs.cam)):
         c, q = obs.cam[m] * adj.d, n + 3 * obs.point[m]
-        dense[c:c + adj.d, q:q + 3] += lin.cross[m]
+        dense[c : c + adj.d, q : q + 3] += lin.cross[m]
     for j in range(p):
-        dense[adj.lens_at:adj.key_at, n + 3 * j:n + 3 * j + 3] += lin.cross_lens[j]
-        dense[n + 3 * j:n + 3 * j + 3, n + 3 * j:n + 3 * j + 3] = lin.point[j]
+        dense[adj.lens_at : adj.key_at, n + 3 * j : n + 3 * j + 3] += lin.cross_lens[j]
+        dense[n + 3 * j : n + 3 * j + 3, n + 3 * j : n + 3 * j + 3] = lin.point[j]
     for i, m in enumerate(obs.depth_obs):
         k, q = adj.key_at + 2 * obs.depth_key[i], n + 3 * obs.point[m]
-        dense[k:k + 2, q:q + 3] += lin.cross_key[i]
+        dense[k : k + 2, q : q + 3] += lin.cross_key[i]
     dense[n:, :n] = dense[:n, n:].T
     damping = 1e-3
     diagonal = np.diag(dense)
@@ -129,11 +171,11 @@ def test_a_disturbed_scene_is_found_again(depth, zoom):
     free = Freedom(k1=True, k2=True, focal_varies=zoom != 0, focal_smooth_sigma=0.05)
     adj = Adjustment(obs, free)
     kick = np.zeros(adj.size + 3 * obs.point_count)
-    kick[:adj.lens_at] = 0.004 * rng.normal(size=adj.lens_at)
-    kick[adj.size:] = 0.01 * rng.normal(size=3 * obs.point_count)
+    kick[: adj.lens_at] = 0.004 * rng.normal(size=adj.lens_at)
+    kick[adj.size :] = 0.01 * rng.normal(size=3 * obs.point_count)
     start = apply(replace(truth, k1=0.0, k2=0.0, log_focal=truth.log_focal + 0.05), adj, kick)
     found = adj.run(start, max_iterations=60, tolerance=1e-9).unknowns
-    rms = np.sqrt((project(obs, found).residual**2).mean())
+    rms = np.sqrt((project(obs, found).residual ** 2).mean())
     assert rms < 0.1
     assert np.abs(found.log_focal - truth.log_focal).max() < 0.02
     if depth:

@@ -36,6 +36,13 @@ def _frames_of(movie: Path, wanted: set[int]) -> dict[int, np.ndarray]:
     return frames
 
 
+def _known(z: np.ndarray) -> np.ndarray:
+    """Depth in metres with 0 for the sky: what is infinite or far, or the one smallest value where a renderer filled the sky with it."""
+    nearest = z == z.min()
+    sky = nearest if nearest.mean() > 0.01 else np.zeros_like(nearest)
+    return np.where(np.isfinite(z) & (z < RENDERED_FAR_M) & ~sky, z, 0)
+
+
 def load_clips(folder: Path) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """{clip: [(BGR image, depth in metres with 0 for unknown)]}; real clips are called real/NAME."""
     clips = {}
@@ -48,7 +55,7 @@ def load_clips(folder: Path) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
             truth = {int(k): maps[k].astype(np.float32) for k in maps.files}
         frames = _frames_of(folder / (stored.name.removesuffix(".depth.npz") + ".mp4"), set(truth))
         clips[stored.name.removesuffix(".depth.npz")] = [
-            (frames[k], np.where(np.isfinite(z) & (z < RENDERED_FAR_M), z, 0)) for k, z in truth.items() if k in frames]
+            (frames[k], _known(z)) for k, z in truth.items() if k in frames]
     return clips
 
 

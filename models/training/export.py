@@ -15,7 +15,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from .network import Deployed, HoldfastNet
-from .train import Shards, losses, standardise
+from .train import FULL, Shards, compressed, fitted, losses, standardise
 
 
 @torch.no_grad()
@@ -24,9 +24,10 @@ def calibrate(network: HoldfastNet, shards: Shards, batches: int = 20) -> tuple[
     rng = np.random.default_rng(11)
     ratios, terms = [], []
     for _ in range(batches):
-        pictures, target = shards.batch(rng, 8, small=False, smallest=0.9)
+        pictures, target = shards.batch(rng, 8, FULL, smallest=0.9)
         output = network(pictures)
-        error = (standardise(output[:, 0]) - standardise(target)).abs()
+        truth = compressed(standardise(target))
+        error = (fitted(output[:, 0], truth) - truth).abs()
         # The likelihood of |e| / (g s) is best at g = mean of |e| / s; the median keeps a few wild pictures from deciding.
         ratio = (error * torch.exp(-output[:, 1].clamp(-5, 3))).flatten(1).mean(1)
         ratios += ratio.tolist()

@@ -204,10 +204,17 @@ class Rasteriser:
     def render(self, scene: Scene, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float
                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(rgb (H, W, 3) uint8, z-depth (H, W) float32 metres with inf for the sky, object ids (H, W) int32 with 0 for the sky)."""
+        return self.colour(scene, cam_from_world, fx, fy, cx, cy), *self.geometry(scene, cam_from_world, fx, fy, cx, cy)
+
+    def _clip_from_world(self, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
+        return projection(fx, fy, cx, cy, self.width, self.height, self.near, self.far) @ cam_from_world
+
+    def colour(self, scene: Scene, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
+        """The picture alone, (H, W, 3) uint8."""
         shadow_from_world = self._render_shadow(scene)
         n, w, h = self.samples, self.width, self.height
         cam_from_world = np.asarray(cam_from_world, float)
-        clip_from_world = projection(fx, fy, cx, cy, w, h, self.near, self.far) @ cam_from_world
+        clip_from_world = self._clip_from_world(cam_from_world, fx, fy, cx, cy)
         eye = -cam_from_world[:3, :3].T @ cam_from_world[:3, 3]
 
         self._colour_frame.use()
@@ -240,18 +247,24 @@ class Rasteriser:
         program["picture"].value, program["shadow_map"].value = 0, 1
         self._draw(scene, "mesh", program)
 
-        self._geometry_frame.use()
-        self._geometry_frame.clear(depth=1.0)
-        self._geometry_program["clip_from_world"].write(_gl(clip_from_world))
-        self._draw(scene, "geometry", self._geometry_program)
-
         rgb = np.frombuffer(self._colour_frame.read(components=3, alignment=1), np.uint8).reshape(h * n, w * n, 3)
         if n > 1:
             # Averaged in linear light, as a sensor does.
             linear = (np.arange(256) / 255.0) ** 2.2
             mean = linear.astype(np.float32)[rgb].reshape(h, n, w, n, 3).mean(axis=(1, 3))
             rgb = (mean ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
+        return np.ascontiguousarray(rgb)
+
+    def geometry(self, scene: Scene, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float
+                 ) -> tuple[np.ndarray, np.ndarray]:
+        """(z-depth, object ids) alone, as `render` gives them."""
+        w, h = self.width, self.height
+        clip_from_world = self._clip_from_world(np.asarray(cam_from_world, float), fx, fy, cx, cy)
+        self._geometry_frame.use()
+        self._geometry_frame.clear(depth=1.0)
+        self._geometry_program["clip_from_world"].write(_gl(clip_from_world))
+        self._draw(scene, "geometry", self._geometry_program)
         geometry = np.frombuffer(self._geometry_frame.read(components=2, dtype="f4"), np.float32).reshape(h, w, 2)
         ids = np.rint(geometry[..., 1]).astype(np.int32)
         depth = np.where(ids > 0, geometry[..., 0], np.float32(np.inf)).astype(np.float32)
-        return np.ascontiguousarray(rgb), depth, ids
+        return depth, ids

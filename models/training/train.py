@@ -6,8 +6,8 @@ RUN/checkpoint.pt is written every few minutes and picked up again by the same c
 report. Learning rate and picture size follow the step count, so a resumed run ends like an uninterrupted one. Shards that
 appear in DIR while it runs are used from the next epoch on.
 
-The loss follows MiDaS (Ranftl et al. 2020): disparity is compared after taking off each picture's median and mean absolute
-deviation, with a term on its gradients at four scales; a second output learns the size of the remaining error (Laplace
+The loss follows MiDaS (Ranftl et al. 2020): disparity, standardised by each picture's median and mean absolute deviation, is
+compared under the best scale and shift, with a term on its gradients at four scales; a second output learns the size of the remaining error (Laplace
 likelihood, Kendall & Gal 2017) without holding back the first.
 """
 
@@ -27,9 +27,15 @@ from .augment import crop, degrade
 from .network import HoldfastNet
 from .network_constants import MEAN, STD
 
-# Picture sizes by the shard's own aspect: first small ones, which cost half, then those the network will be used at.
-SMALL = {True: (224, 128), False: (192, 160)}
-FULL = {True: (320, 192), False: (288, 224)}
+# Picture sizes (w, h) for wide and for squarer shards, and the fraction of the steps up to which each is used: what a scene looks
+# like as a whole is learnt cheaply on small pictures, the last steps are at the size the network will be used at.
+STAGES = ((0.55, {True: (160, 96), False: (128, 96)}), (0.88, {True: (224, 128), False: (192, 160)}), (1.0, {True: (320, 192), False: (288, 224)}))
+FULL = STAGES[-1][1]
+
+
+def sizes_at(progress: float) -> dict[bool, tuple[int, int]]:
+    """Picture sizes at a fraction of the training."""
+    return next(sizes for end, sizes in STAGES if progress < end or end == 1.0)
 
 
 class Shards:
@@ -48,11 +54,10 @@ class Shards:
                 self.opened[name] = (np.load(self.folder / f"{name}.rgb.npy", mmap_mode="r"), np.load(path, mmap_mode="r"))
         self.names = sorted(self.opened)
 
-    def batch(self, rng: np.random.Generator, count: int, small: bool, smallest: float = 0.65) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(self, rng: np.random.Generator, count: int, sizes: dict, smallest: float = 0.65) -> tuple[torch.Tensor, torch.Tensor]:
         """((B, 3, h, w) normalised pictures, (B, h/2, w/2) disparities)."""
         rgb, disparity = self.opened[self.names[rng.integers(len(self.names))]]
-        wide = rgb.shape[2] > 300
-        size = (SMALL if small else FULL)[wide]
+        size = sizes[rgb.shape[2] > 300]
         images, targets = [], []
         for index in rng.integers(0, len(rgb), count):
             image, target = crop(rng, rgb[index], disparity[index], size, smallest)
@@ -69,26 +74,41 @@ def standardise(disparity: torch.Tensor) -> torch.Tensor:
     return (centred / centred.abs().mean(dim=1, keepdim=True).clamp_min(1e-6)).reshape(disparity.shape)
 
 
+def fitted(output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """The output (B, h, w) under the scale and shift that fit the truth best in the least-squares sense.
+
+    The gradient goes through the fit: else the shift would drift, because the fit is not the one that balances absolute errors.
+    The scale is held within a factor of three: dividing by the spread of an output that is still flat would drown everything else.
+    """
+    p, t = output.flatten(1), truth.flatten(1)
+    p_mean, t_mean = p.mean(1, keepdim=True), t.mean(1, keepdim=True)
+    p, t = p - p_mean, t - t_mean
+    scale = ((p * t).mean(1, keepdim=True) / (p * p).mean(1, keepdim=True).clamp_min(1e-3)).clamp(1 / 3, 3.0)
+    return (scale * p + t_mean).reshape(output.shape)
+
+
+def compressed(truth: torch.Tensor) -> torch.Tensor:
+    """Standardised disparity with its far end drawn in: a thing right before the lens would otherwise be the whole loss."""
+    return torch.where(truth > 4, 4 + torch.log1p((truth - 4).clamp_min(0)), truth)
+
+
 def losses(output: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-    """output (B, 2, h, w), target (B, h, w) -> data, gradient and likelihood terms."""
-    truth = standardise(target)
-    # A thing right before the lens would otherwise be the whole loss.
-    truth = torch.where(truth > 4, 4 + torch.log1p((truth - 4).clamp_min(0)), truth)
-    error = standardise(output[:, 0]) - truth
-    data = error.abs().mean()
-    # The direct term pins the output's own scale and shift, so that the standardised one stays well conditioned.
+    """output (B, 2, h, w), target (B, h, w) -> data, direct, gradient and likelihood terms."""
+    truth = compressed(standardise(target))
+    error = fitted(output[:, 0], truth) - truth
+    # The direct term teaches the output's own scale and shift, so that the fit stays near one.
     direct = (output[:, 0] - truth).abs().mean()
-    gradient = torch.zeros(())
+    gradient = torch.zeros((), device=output.device)
     level = error
     for _ in range(4):
         gradient = gradient + (level[:, :, 1:] - level[:, :, :-1]).abs().mean() + (level[:, 1:] - level[:, :-1]).abs().mean()
         level = F.avg_pool2d(level[:, None], 2)[:, 0]
     log_scale = output[:, 1].clamp(-5, 3)
     likelihood = (error.detach().abs() * torch.exp(-log_scale) + log_scale).mean()
-    return {"data": data, "direct": direct, "gradient": gradient, "likelihood": likelihood}
+    return {"data": error.abs().mean(), "direct": direct, "gradient": gradient, "likelihood": likelihood}
 
 
-WEIGHTS = {"data": 1.0, "direct": 0.3, "gradient": 0.4, "likelihood": 0.1}
+WEIGHTS = {"direct": 1.0, "data": 0.5, "gradient": 0.1, "likelihood": 0.05}
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -100,13 +120,14 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 @torch.no_grad()
 def validate(network: HoldfastNet, shards: Shards, batches: int = 8) -> float:
-    """Mean absolute standardised error on fixed batches of pictures kept back."""
+    """Mean absolute error, in units of each picture's deviation, on fixed batches of pictures kept back."""
     network.eval()
     rng = np.random.default_rng(7)
     total = 0.0
     for _ in range(batches):
-        pictures, target = shards.batch(rng, 12, small=False, smallest=0.95)
-        total += float((standardise(network(pictures)[:, 0].float()) - standardise(target)).abs().mean()) / batches
+        pictures, target = shards.batch(rng, 12, FULL, smallest=0.95)
+        truth = compressed(standardise(target))
+        total += float((fitted(network(pictures)[:, 0].float(), truth) - truth).abs().mean()) / batches
     return total
 
 
@@ -117,7 +138,6 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, help="shards kept back")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=10000)
-    parser.add_argument("--small-until", type=float, default=0.65, help="fraction of the steps on small pictures")
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate")
     parser.add_argument("--threads", type=int, default=1)
@@ -156,7 +176,7 @@ def main() -> None:
         while step < args.steps:
             # Every step has its own seed: a resumed run draws the same pictures (from the same shards).
             rng = np.random.default_rng([args.seed, step])
-            pictures, target = shards.batch(rng, args.batch, small=step < args.small_until * args.steps)
+            pictures, target = shards.batch(rng, args.batch, sizes_at(step / args.steps))
             pictures, target = pictures.to(args.device, memory_format=torch.channels_last), target.to(args.device)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, args.steps, args.peak)

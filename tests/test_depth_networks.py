@@ -1,0 +1,248 @@
+"""Every family of networks is fed and read as its authors say: checked on small graphs of the same interface.
+
+The numbers below are written down from the networks' own documentation, not read from the registry they check.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from solver.depth import open_depth_source, sample_depth
+from solver.depth_network import candidate_providers
+from solver.depth_points import focal_and_shift
+from solver.errors import EXIT_MODEL, HoldfastError
+from solver.models_registry import load_registry
+from solver.types import DepthMap
+from tests.depth_graphs import WEIGHTS, write_graph
+
+IMAGENET = (1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF = (1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+UNIT = (1.0, (0, 0, 0), (1, 1, 1))
+BYTES = (255.0, (0, 0, 0), (1, 1, 1))
+# id: (graph, normalisation, input size for 1280x720, kind)
+FAMILIES = {
+    "holdfast-small": ({"output_name": "disparity", "extras": {"confidence": 0.7}}, (1.0, (0.5,) * 3, (0.25,) * 3), (320, 192), "disparity"),
+    "tcmonodepth-small": ({"input_name": "input", "output_name": "output"}, BYTES, (384, 224), "disparity"),
+    "fastdepth": ({}, UNIT, (224, 224), "depth"),
+    "depth-anything-v2-small": ({"input_name": "pixel_values", "output_name": "predicted_depth"}, IMAGENET, (924, 518), "disparity"),
+    "depth-anything-3-small": ({"input_name": "pixel_values", "output_name": "predicted_depth", "layout": "NFCHW"}, IMAGENET, (504, 280), "depth"),
+    "moge-2-vits": ({"output_name": "points", "points": True, "scalar_inputs": ("num_tokens",), "extras": {"mask": 1.0, "metric_scale": 2.0}},
+                    UNIT, (798, 448), "metric"),
+    "metric3d-v2-small": ({"input_name": "pixel_values", "output_name": "predicted_depth"}, BYTES, (924, 518), "depth"),
+    "midas-v2.1-small": ({"input_name": "0", "output_name": "797", "size": (256, 256)}, IMAGENET, (256, 256), "disparity"),
+    "dpt-hybrid": ({"input_name": "pixel_values", "output_name": "predicted_depth"}, HALF, (384, 384), "disparity"),
+    "zoedepth": ({"input_name": "pixel_values", "output_name": "predicted_depth"}, HALF, (512, 384), "metric"),
+    "depth-pro": ({"input_name": "pixel_values", "output_name": "predicted_depth", "extras": {"focallength_px": 1536.0}}, HALF, (1536, 1536), "metric"),
+}
+COLOUR_BGR = np.array([40, 90, 200], np.uint8)  # no two channels alike
+
+
+def picture(width: int = 1280, height: int = 720) -> np.ndarray:
+    return np.broadcast_to(COLOUR_BGR, (height, width, 3)).copy()
+
+
+def fed_sum(normalisation) -> float:
+    """The graphs' answer for COLOUR_BGR fed as RGB with a normalisation."""
+    scale, mean, std = normalisation
+    rgb = COLOUR_BGR[::-1].astype(float) / 255
+    return float(np.sum((rgb * scale - np.array(mean)) / np.array(std) * WEIGHTS))
+
+
+@pytest.mark.parametrize("network", FAMILIES)
+def test_family_is_fed_and_read_as_documented(network, tmp_path, monkeypatch):
+    graph, normalisation, size, kind = FAMILIES[network]
+    spec = load_registry()[0][network]
+    # Points of a flat picture have no depth to find a shift from; the shift has its own test.
+    if graph.get("points"):
+        monkeypatch.setattr("solver.depth_process.focal_and_shift", lambda points, valid: (2.0, 0.0))
+    offset = 400.0 if kind != "disparity" else 0.0  # depths must be positive
+    path = write_graph(tmp_path / spec.files[0].name, offset=offset, **graph)
+    source = open_depth_source(str(path), None, "cpu", 1)
+    assert (source.name, source.kind, source.provider) == (network, kind, "CPUExecutionProvider")
+    result = source.predict(17, picture())
+    assert (result.frame, result.kind, result.values.dtype) == (17, kind, np.float32)
+    assert result.values.shape == size[::-1]
+    expected = (fed_sum(normalisation) + offset) * (2.0 if network == "moge-2-vits" else 1.0)
+    np.testing.assert_allclose(result.values, expected, rtol=2e-4)
+    if network == "holdfast-small":
+        np.testing.assert_allclose(result.confidence, 0.7, atol=1e-5)
+    if network == "depth-pro":
+        assert result.fov_x_deg == pytest.approx(2 * np.degrees(np.arctan(0.5)), abs=1e-3)
+
+
+def test_every_entry_of_the_registry_is_tested_or_like_one_that_is():
+    specs, default = load_registry()
+    assert default == "holdfast-small"
+    untested = set(specs) - set(FAMILIES)
+    for name in untested:
+        assert any(specs[name].input == specs[other].input and specs[name].output == specs[other].output for other in FAMILIES), name
+    for spec in specs.values():
+        assert spec.licence and spec.source and spec.commercial_use in (True, False, None)
+
+
+def describe(path, **changes):
+    description = {"input": {"resize": "fixed", "size": [64, 48]}, "outputs": {"depth": {"meaning": "depth"}}}
+    description["input"].update(changes.pop("input", {}))
+    description["outputs"].update(changes.pop("outputs", {}))
+    path.with_name(path.name + ".json").write_text(json.dumps(description))
+    return str(path)
+
+
+@pytest.mark.parametrize(("meaning", "stored", "kind", "expected"), [
+    ("disparity", 3.0, "disparity", 3.0), ("depth", 3.0, "depth", 3.0), ("metric", 3.0, "metric", 3.0),
+    ("log_depth", 3.0, "depth", np.exp(3.0)), ("inverse_depth", 4.0, "depth", 0.25),
+])
+def test_meanings_of_the_output(meaning, stored, kind, expected, tmp_path):
+    path = write_graph(tmp_path / "own.onnx", offset=stored)
+    source = open_depth_source(describe(path, outputs={"depth": {"meaning": meaning}}), None, "cpu", 1)
+    result = source.predict(0, np.zeros((48, 64, 3), np.uint8))
+    assert result.kind == kind
+    np.testing.assert_allclose(result.values, expected, rtol=1e-5)
+
+
+def test_depth_that_is_not_positive_is_unknown_but_disparity_is_kept(tmp_path):
+    path = write_graph(tmp_path / "own.onnx", offset=-1.0)
+    dark, bright = np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 3), 255, np.uint8)
+    source = open_depth_source(describe(path, input={"range": 0.1}), None, "cpu", 1)
+    assert np.isnan(source.predict(0, dark).values).all()
+    assert (source.predict(0, bright).values > 0).all()
+    source = open_depth_source(describe(path, outputs={"depth": {"meaning": "disparity"}}), None, "cpu", 1)
+    np.testing.assert_allclose(source.predict(0, dark).values, -1.0)
+
+
+def test_channel_order_layout_and_half_floats(tmp_path):
+    path = write_graph(tmp_path / "own.onnx", layout="NHWC", dtype=TensorProto.FLOAT16, offset=1.0)
+    source = open_depth_source(describe(path, input={"layout": "NHWC", "channels": "BGR"}), None, "cpu", 1)
+    expected = float(np.sum(COLOUR_BGR / 255 * WEIGHTS)) + 1
+    np.testing.assert_allclose(source.predict(0, picture(64, 48)).values, expected, rtol=5e-3)
+
+
+def test_padding_keeps_the_aspect_and_is_cut_off_again(tmp_path):
+    path = write_graph(tmp_path / "own.onnx", offset=1.0)
+    source = open_depth_source(describe(path, input={"size": [64, 64], "pad": True, "pad_value": [255, 255, 255]}), None, "cpu", 1)
+    result = source.predict(0, np.zeros((90, 160, 3), np.uint8))
+    assert result.values.shape == (36, 64)
+    np.testing.assert_allclose(result.values, 1.0)
+
+
+def test_values_stay_where_they_are_in_the_picture(tmp_path):
+    path = write_graph(tmp_path / "own.onnx", offset=1.0)
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[:, 320:] = 255
+    source = open_depth_source(describe(path), None, "cpu", 1)
+    result = source.predict(0, image)
+    values, _ = sample_depth(result, np.array([[100.0, 100], [315, 400], [325, 400], [600, 20]]), 640, 480)
+    np.testing.assert_allclose(values, [1, 1, 112, 112], rtol=1e-5)
+
+
+def test_mask_makes_unknown(tmp_path):
+    path = write_graph(tmp_path / "own.onnx", offset=1.0, extras={"mask": 0.2})
+    with pytest.raises(HoldfastError) as error:  # the warm-up finds that nothing is ever known
+        open_depth_source(describe(path, outputs={"mask": {"name": "mask"}}), None, "cpu", 1)
+    assert error.value.exit_code == EXIT_MODEL
+
+
+def test_focal_and_shift_of_a_point_map():
+    rng = np.random.default_rng(3)
+    h, w, focal, shift = 60, 80, 1.7, 2.5
+    half = np.hypot(w, h) / 2
+    u, v = np.meshgrid((np.arange(w) + 0.5 - w / 2) / half, (np.arange(h) + 0.5 - h / 2) / half)
+    z = 3 + np.cumsum(rng.random((h, w)), axis=0) * 0.2
+    points = np.stack([u * z / focal, v * z / focal, z - shift], -1) * 0.6
+    found_focal, found_shift = focal_and_shift(points)
+    assert found_focal == pytest.approx(focal, rel=1e-3)
+    assert found_shift == pytest.approx(shift * 0.6, rel=1e-3)
+
+
+def test_sampling_is_bilinear_with_centres_at_half():
+    depth_map = DepthMap(0, "depth", np.array([[1.0, 3.0], [5.0, 7.0]], np.float32), np.array([[0.0, 1.0], [0.0, 1.0]], np.float32))
+    xy = np.array([[1.0, 1.0], [2.0, 1.0], [2.0, 2.0], [0.0, 0.0], [4.1, 0.0]])
+    values, confidence = sample_depth(depth_map, xy, 4, 4)
+    np.testing.assert_allclose(values, [1, 2, 4, 1, np.nan])
+    np.testing.assert_allclose(confidence, [0, 0.5, 0.5, 0, np.nan])
+    with_hole = DepthMap(0, "depth", np.array([[1.0, np.nan], [5.0, 7.0]], np.float32))
+    values, _ = sample_depth(with_hole, np.array([[1.0, 2.0], [2.0, 1.0]]), 4, 4)
+    np.testing.assert_allclose(values, [3.0, np.nan])
+
+
+@pytest.mark.parametrize(("available", "device", "driver", "expected"), [
+    (["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"], "auto", True, ["CUDA", "Tensorrt", "CPU"]),
+    (["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"], "auto", False, ["CPU"]),
+    (["DmlExecutionProvider", "CPUExecutionProvider"], "auto", False, ["Dml", "CPU"]),
+    (["CoreMLExecutionProvider", "CPUExecutionProvider"], "auto", False, ["CoreML", "CPU"]),
+    (["CUDAExecutionProvider", "CPUExecutionProvider"], "cpu", True, ["CPU"]),
+])
+def test_order_of_providers(available, device, driver, expected):
+    assert [p.removesuffix("ExecutionProvider") for p in candidate_providers(available, device, driver)] == expected
+
+
+def test_cuda_asked_for_and_not_there_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("solver.depth_network.nvidia_driver_present", lambda: False)
+    path = write_graph(tmp_path / "own.onnx", offset=1.0)
+    said = []
+
+    class Progress:
+        def warn(self, code, message):
+            said.append((code, message))
+
+    source = open_depth_source(describe(path), None, "cuda", 1, Progress())
+    assert source.provider == "CPUExecutionProvider"
+    assert said and said[0][0] == "depth.provider" and "CPU" in said[0][1]
+
+
+@pytest.mark.parametrize("case", ["unknown id", "no file", "folder", "html", "empty", "truncated", "undescribed", "wrong output",
+                                  "wrong channels", "bad json", "bad meaning", "not downloaded"])
+def test_bad_networks_give_one_clear_line(case, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_MODELS", str(tmp_path / "store"))
+    path = tmp_path / "net.onnx"
+    model, code = str(path), "model.not_onnx"
+    if case == "unknown id":
+        model, code = "midas-v9", "model.unknown"
+    elif case == "no file":
+        code = "model.missing"
+    elif case == "folder":
+        path.mkdir()
+        code = "model.missing"
+    elif case == "html":
+        path.write_text("<html>" + "log in first " * 100 + "</html>")
+        describe(path)
+    elif case == "empty":
+        path.touch()
+        describe(path)
+    elif case == "truncated":
+        whole = write_graph(path).read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        describe(path)
+    elif case == "undescribed":
+        write_graph(path)
+        code = "model.undescribed"
+    elif case == "wrong output":
+        describe(write_graph(path), outputs={"depth": {"meaning": "depth", "name": "disparity"}})
+        code = "model.wrong_interface"
+    elif case == "wrong channels":
+        describe(write_graph(path, layout="NHWC"))
+        code = "model.wrong_interface"
+    elif case == "bad json":
+        write_graph(path)
+        path.with_name("net.onnx.json").write_text("{")
+        code = "model.bad_description"
+    elif case == "bad meaning":
+        describe(write_graph(path), outputs={"depth": {"meaning": "normals"}})
+        code = "model.bad_description"
+    elif case == "not downloaded":
+        model, code = "depth-anything-v2-small", "model.missing"
+    with pytest.raises(HoldfastError) as error:
+        open_depth_source(model, None, "cpu", 1)
+    assert error.value.code == code
+    assert error.value.exit_code == EXIT_MODEL
+    assert "\n" not in error.value.message and error.value.hint
+    if case == "not downloaded":
+        assert "models get depth-anything-v2-small" in error.value.hint
+
+
+def test_none_means_no_depth():
+    assert open_depth_source("none") is None
