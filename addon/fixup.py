@@ -43,7 +43,9 @@ def origin(points: np.ndarray) -> np.ndarray:
 
 
 def ground(points: np.ndarray, camera: np.ndarray) -> np.ndarray:
-    """Similarity that lays the plane through three or more points at z = 0, the camera (3,) above it, turned as little as possible."""
+    """Similarity that lays the plane through three or more points at z = 0, the camera (3,) above it, turned as little as
+    possible.
+    """
     if len(points) < 3:
         raise FixError("Select three points or more on the ground")
     centre = points.mean(0)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The solve as the clip's own reconstruction, so that Blender's tools (Camera Solver constraint, set floor, origin, scale, bundles,
+"""The solve as the clip's own reconstruction, so that Blender's tools (Camera Solver constraint, set floor, origin, scale,
+bundles,
 track-linked empties) work on it.
 
-Blender gives no way to write cameras and bundles, but its solver finds ours when nothing is left to decide: tracks that are the exact
+Blender gives no way to write cameras and bundles, but its solver finds ours when nothing is left to decide: tracks that
+are the exact
 projections of solved points, the intrinsics set, nothing refined, two keyframes fixed.
 """
 
@@ -74,8 +76,14 @@ def reconstruct(scene: bpy.types.Scene, clip: bpy.types.MovieClip, shot: jobfold
     return float(reconstruction.average_error)
 
 
-_SETTINGS = {"use_keyframe_selection": False, "use_tripod_solver": False, "refine_intrinsics_focal_length": False,
-             "refine_intrinsics_principal_point": False, "refine_intrinsics_radial_distortion": False, "refine_intrinsics_tangential_distortion": False}
+_SETTINGS = {
+    "use_keyframe_selection": False,
+    "use_tripod_solver": False,
+    "refine_intrinsics_focal_length": False,
+    "refine_intrinsics_principal_point": False,
+    "refine_intrinsics_radial_distortion": False,
+    "refine_intrinsics_tangential_distortion": False,
+}
 
 
 def align(clip: bpy.types.MovieClip, shot: jobfolder.Shot) -> np.ndarray:
@@ -95,7 +103,7 @@ def align(clip: bpy.types.MovieClip, shot: jobfolder.Shot) -> np.ndarray:
     u, _, vt = np.linalg.svd(product)
     rotation = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
     a, b = theirs[:, :3, 3] - theirs[:, :3, 3].mean(0), ours[:, :3, 3] - ours[:, :3, 3].mean(0)
-    scale = float(((a @ rotation.T) * b).sum() / max((a ** 2).sum(), 1e-30))
+    scale = float(((a @ rotation.T) * b).sum() / max((a**2).sum(), 1e-30))
     out = np.eye(4)
     out[:3, :3] = scale * rotation
     out[:3, 3] = ours[:, :3, 3].mean(0) - out[:3, :3] @ theirs[:, :3, 3].mean(0)
@@ -175,8 +183,13 @@ def _keyframe_pair(shot: jobfolder.Shot, chosen: np.ndarray) -> tuple[int, int]:
     return pair
 
 
-def add_solver_camera(scene: bpy.types.Scene, clip: bpy.types.MovieClip, shot: jobfolder.Shot, parent: bpy.types.Object,
-                      collection: bpy.types.Collection) -> bpy.types.Object:
+def add_solver_camera(
+    scene: bpy.types.Scene,
+    clip: bpy.types.MovieClip,
+    shot: jobfolder.Shot,
+    parent: bpy.types.Object,
+    collection: bpy.types.Collection,
+) -> bpy.types.Object:
     """A camera driven by Blender's Camera Solver constraint, where ours is: for tools that ask for one."""
     data = bpy.data.cameras.new(f"{clip.name} Solver Camera")
     ob = bpy.data.objects.new(data.name, data)

@@ -27,14 +27,20 @@ class HOLDFAST_OT_fix(_Solved, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     what: EnumProperty(
-        name="What", default="ORIGIN",
-        items=(("ORIGIN", "Set Origin", "The middle of the selected points becomes the scene's origin"),
-               ("GROUND", "Set Ground", "The plane through three or more selected points becomes z = 0"),
-               ("X", "Set X Axis", "The line through two selected points becomes parallel to X"),
-               ("Y", "Set Y Axis", "The line through two selected points becomes parallel to Y"),
-               ("SCALE", "Set Scale", "Two selected points come to the distance given")),
-        description="What the selected points say about the scene")
-    distance: FloatProperty(name="Distance", default=1.0, min=1e-4, unit="LENGTH", description="True distance of the two selected points")
+        name="What",
+        default="ORIGIN",
+        items=(
+            ("ORIGIN", "Set Origin", "The middle of the selected points becomes the scene's origin"),
+            ("GROUND", "Set Ground", "The plane through three or more selected points becomes z = 0"),
+            ("X", "Set X Axis", "The line through two selected points becomes parallel to X"),
+            ("Y", "Set Y Axis", "The line through two selected points becomes parallel to Y"),
+            ("SCALE", "Set Scale", "Two selected points come to the distance given"),
+        ),
+        description="What the selected points say about the scene",
+    )
+    distance: FloatProperty(
+        name="Distance", default=1.0, min=1e-4, unit="LENGTH", description="True distance of the two selected points"
+    )
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
@@ -53,8 +59,13 @@ class HOLDFAST_OT_fix(_Solved, bpy.types.Operator):
         camera = np.array(scene_objects.find(scene, uid, scene_objects.CAMERA).matrix_world.translation)
         try:
             points = fixup.selected_points(scene, uid)
-            change = {"ORIGIN": lambda: fixup.origin(points), "GROUND": lambda: fixup.ground(points, camera), "X": lambda: fixup.axis(points, "X"),
-                      "Y": lambda: fixup.axis(points, "Y"), "SCALE": lambda: fixup.scale(points, self.distance)}[self.what]()
+            change = {
+                "ORIGIN": lambda: fixup.origin(points),
+                "GROUND": lambda: fixup.ground(points, camera),
+                "X": lambda: fixup.axis(points, "X"),
+                "Y": lambda: fixup.axis(points, "Y"),
+                "SCALE": lambda: fixup.scale(points, self.distance),
+            }[self.what]()
             fixup.apply(scene, uid, change)
         except fixup.FixError as error:
             self.report({"WARNING"}, str(error))
@@ -121,7 +132,9 @@ class HOLDFAST_OT_worst_track(_Solved, bpy.types.Operator):
     bl_label = "Worst Track"
     bl_options = {"REGISTER"}
 
-    rank: IntProperty(name="Rank", default=-1, min=-1, description="0 is the worst track, 1 the next. -1: the one after the selected")
+    rank: IntProperty(
+        name="Rank", default=-1, min=-1, description="0 is the worst track, 1 the next. -1: the one after the selected"
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         clip = operators_scene.solved_clip(context)
@@ -144,7 +157,9 @@ class HOLDFAST_OT_worst_track(_Solved, bpy.types.Operator):
 
 
 class HOLDFAST_OT_native(_Solved, bpy.types.Operator):
-    """Make this solve the clip's own reconstruction, so that Blender's tools for solved clips (constraints, bundles, orientation) work on it"""
+    """Make this solve the clip's own reconstruction, so that Blender's tools for solved clips (constraints, bundles,
+    orientation) work on it
+    """
 
     bl_idname = "holdfast.native"
     bl_label = "Blender Reconstruction"

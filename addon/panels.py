@@ -72,8 +72,12 @@ def _result(layout: bpy.types.UILayout, context: bpy.types.Context, clip: bpy.ty
     box = layout.box()
     wrapped(box, own.summary or "Solved", icon=_ICONS.get(own.status, "CHECKMARK"), context=context)
     column = box.column(align=True)
-    for name, value in (("Error", f"{own.error_px:.2f} px"), ("Focal length", own.focal_words), ("Frames", f"{own.frames_solved} of {own.frames_total}"),
-                        ("Scene", own.scene_words)):
+    for name, value in (
+        ("Error", f"{own.error_px:.2f} px"),
+        ("Focal length", own.focal_words),
+        ("Frames", f"{own.frames_solved} of {own.frames_total}"),
+        ("Scene", own.scene_words),
+    ):
         if value:
             wrapped(column, f"{name}: {value}", context=context)
     shot = session.job_of(clip)
@@ -222,7 +226,9 @@ class HOLDFAST_PT_view_fix(_Panel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         editing = context.mode == "EDIT_MESH"
-        layout.operator("holdfast.select_points", text="Done Selecting" if editing else "Select Points", icon="VERTEXSEL", depress=editing)
+        layout.operator(
+            "holdfast.select_points", text="Done Selecting" if editing else "Select Points", icon="VERTEXSEL", depress=editing
+        )
         column = layout.column(align=True)
         column.operator("holdfast.fix", text="Origin", icon="OBJECT_ORIGIN").what = "ORIGIN"
         column.operator("holdfast.fix", text="Ground", icon="GRID").what = "GROUND"
@@ -268,8 +274,18 @@ class HOLDFAST_PT_view_settings(_Settings, bpy.types.Panel):
     bl_parent_id = "HOLDFAST_PT_view"
 
 
-CLASSES = (HOLDFAST_PT_clip, HOLDFAST_PT_clip_explain, HOLDFAST_PT_clip_quality, HOLDFAST_PT_clip_settings, HOLDFAST_PT_view,
-           HOLDFAST_PT_view_explain, HOLDFAST_PT_view_props, HOLDFAST_PT_view_fix, HOLDFAST_PT_view_quality, HOLDFAST_PT_view_settings)
+CLASSES = (
+    HOLDFAST_PT_clip,
+    HOLDFAST_PT_clip_explain,
+    HOLDFAST_PT_clip_quality,
+    HOLDFAST_PT_clip_settings,
+    HOLDFAST_PT_view,
+    HOLDFAST_PT_view_explain,
+    HOLDFAST_PT_view_props,
+    HOLDFAST_PT_view_fix,
+    HOLDFAST_PT_view_quality,
+    HOLDFAST_PT_view_settings,
+)
 
 
 def register() -> None:

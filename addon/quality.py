@@ -32,7 +32,7 @@ def worst_frames(shot: jobfolder.Shot, count: int = 5) -> list[tuple[int, float]
     while len(out) < count and np.isfinite(left).any() and np.nanmax(left) > 0:
         index = int(np.nanargmax(left))
         out.append((int(shot.numbers[index]), float(shot.error_px[index])))
-        left[max(0, index - apart):index + apart + 1] = np.nan
+        left[max(0, index - apart) : index + apart + 1] = np.nan
     return out
 
 
@@ -61,7 +61,9 @@ def track_errors(shot: jobfolder.Shot) -> list[TrackError]:
         if index is None:
             continue
         rows = np.flatnonzero((tracks.number == number) & (point_of[tracks.track] >= 0))
-        pixels, _ = coordinates.project(shot.points.xyz[point_of[tracks.track[rows]]], shot.c2w[index], *shot.intrinsics[index], shot.k1, shot.k2)
+        pixels, _ = coordinates.project(
+            shot.points.xyz[point_of[tracks.track[rows]]], shot.c2w[index], *shot.intrinsics[index], shot.k1, shot.k2
+        )
         error2[rows] = ((pixels - tracks.xy[rows]) ** 2).sum(1)
     known = np.isfinite(error2)
     count = np.bincount(tracks.track[known], minlength=len(point_of))
@@ -69,8 +71,15 @@ def track_errors(shot: jobfolder.Shot) -> list[TrackError]:
     out = []
     for number in np.flatnonzero(count):
         rows = np.flatnonzero((tracks.track == number) & known)
-        out.append(TrackError(int(number), float(np.sqrt(total[number] / count[number])), int(tracks.number[rows].min()), int(tracks.number[rows].max()),
-                              int(tracks.number[rows[np.argmax(error2[rows])]])))
+        out.append(
+            TrackError(
+                int(number),
+                float(np.sqrt(total[number] / count[number])),
+                int(tracks.number[rows].min()),
+                int(tracks.number[rows].max()),
+                int(tracks.number[rows[np.argmax(error2[rows])]]),
+            )
+        )
     return sorted(out, key=lambda t: -t.error_px)
 
 

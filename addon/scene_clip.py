@@ -15,7 +15,9 @@ TRACK_PREFIX = "HF."  # tracks have no custom properties: the name tells whose t
 
 
 def set_clip_lens(clip: bpy.types.MovieClip, shot: jobfolder.Shot, sensor_mm: float) -> None:
-    """Sensor, focal length, principal point, pixel aspect and distortion of the clip's camera (the middle frame's, where they vary)."""
+    """Sensor, focal length, principal point, pixel aspect and distortion of the clip's camera (the middle frame's, where
+    they vary).
+    """
     fx, fy, cx, cy = shot.intrinsics[shot.middle]
     camera = clip.tracking.camera
     camera.sensor_width = sensor_mm
@@ -34,7 +36,9 @@ def own_tracks(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingTrack]:
 
 
 def write_tracks(clip: bpy.types.MovieClip, shot: jobfolder.Shot, limit: int) -> int:
-    """Write the solver's tracks as markers, the longest `limit` of them spread over the labels; earlier ones of ours go. Returns how many."""
+    """Write the solver's tracks as markers, the longest `limit` of them spread over the labels; earlier ones of ours go.
+    Returns how many.
+    """
     remove_tracks(clip)
     chosen = choose_tracks(shot, limit)
     if not len(chosen):
@@ -102,7 +106,9 @@ def remove_tracks(clip: bpy.types.MovieClip) -> None:
 
 @contextlib.contextmanager
 def clip_editor(clip: bpy.types.MovieClip) -> Iterator[dict | None]:
-    """A context (for `temp_override`) in which the clip's operators work: an area is a Clip editor for a moment. None without any area."""
+    """A context (for `temp_override`) in which the clip's operators work: an area is a Clip editor for a moment. None
+    without any area.
+    """
     place = _some_area()
     if place is None:
         yield None

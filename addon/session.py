@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The solves of this Blender session: started, listened to by a timer within a time budget, imported when done, ended with Blender."""
+"""The solves of this Blender session: started, listened to by a timer within a time budget, imported when done, ended with
+Blender.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +71,12 @@ def start(scene: bpy.types.Scene, clip: bpy.types.MovieClip, scene_setup: str = 
         raise ValueError(f"Cannot write to {folder} ({error.strerror}): save the .blend file where you may write") from None
     python = solver_process.find_python(bpy.path.abspath(own.python) if own.python else "")
     settings = properties.solver_settings(clip, own)
-    solver = job.SolverJob(solver_process.command_line(python, solver_input(clip), str(folder), settings), folder,
-                           env=solver_process.environment(python), cwd=solver_process.solver_root())
+    solver = job.SolverJob(
+        solver_process.command_line(python, solver_input(clip), str(folder), settings),
+        folder,
+        env=solver_process.environment(python),
+        cwd=solver_process.solver_root(),
+    )
     shot = ShotJob(solver, clip.name, uid, scene.name, scene_setup)
     jobs[uid] = shot
     solver.start()
@@ -100,6 +106,7 @@ def finish(shot: ShotJob) -> None:
 
 
 # ---- the timer
+
 
 def listen() -> None:
     """Make sure the timer runs."""

@@ -45,7 +45,7 @@ def test_fixing_moves_the_parent_and_never_the_picture(blender, imported):
     assert blender.ops.holdfast.fix("EXEC_DEFAULT", what="SCALE", distance=0.7) == {"FINISHED"}
     a, b = (np.array(points.matrix_world @ points.data.vertices[i].co) for i in (300, 310))
     assert np.linalg.norm(a - b) == pytest.approx(0.7, rel=1e-4)
-    choose(made, range(0, 40))
+    choose(made, range(40))
     assert blender.ops.holdfast.fix("EXEC_DEFAULT", what="GROUND") == {"FINISHED"}
     heights = [(points.matrix_world @ points.data.vertices[i].co).z for i in range(300)]
     assert np.abs(heights).max() < 1e-3
