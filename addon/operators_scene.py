@@ -9,7 +9,7 @@ import bpy
 from bpy.props import BoolProperty, FloatVectorProperty, IntProperty
 from bpy_extras import view3d_utils
 
-from . import importer, lock_test, properties, props, scene_objects
+from . import compositing, importer, lock_test, properties, props, scene_objects
 
 
 def solved_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
@@ -159,7 +159,29 @@ class HOLDFAST_OT_lock_test(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (HOLDFAST_OT_drop_prop, HOLDFAST_OT_lock_test)
+class HOLDFAST_OT_compositing(bpy.types.Operator):
+    """Wire the compositor: the render, bent by the lens as the footage is, over the untouched footage"""
+
+    bl_idname = "holdfast.compositing"
+    bl_label = "Set Up Compositing"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return solved_clip(context) is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        clip = solved_clip(context)
+        try:
+            compositing.set_up(context.scene, clip, importer.job_folder_of(clip))
+        except (props.DropError, RuntimeError, OSError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, "Compositing is set up; the view transform is Standard, so that the footage stays as it is")
+        return {"FINISHED"}
+
+
+CLASSES = (HOLDFAST_OT_drop_prop, HOLDFAST_OT_lock_test, HOLDFAST_OT_compositing)
 
 
 def register() -> None:
