@@ -21,24 +21,39 @@ _handles: list = []
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="blender -b -c holdfast", description="Solve the camera of shots and save Blender scenes.")
+    parser = argparse.ArgumentParser(
+        prog="blender -b -c holdfast", description="Solve the camera of shots and save Blender scenes."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("solve", help="solve one clip and save the scene", description="Solve one clip and save the scene.")
     one.add_argument("clip", type=Path, help="a movie, or an image of a sequence")
-    one.add_argument("-o", "--out", type=Path, required=True, help="the .blend file to write; the solve goes to holdfast/ beside it")
-    many = commands.add_parser("batch", help="solve many clips, a scene for each",
-                               description="Solve the movies of a folder, or of a list (text: a path per line; CSV with a column 'clip' and columns "
-                                           "named as the options below). Shots that are done are skipped; the exit code is the number that failed.")
+    one.add_argument(
+        "-o", "--out", type=Path, required=True, help="the .blend file to write; the solve goes to holdfast/ beside it"
+    )
+    many = commands.add_parser(
+        "batch",
+        help="solve many clips, a scene for each",
+        description="Solve the movies of a folder, or of a list (text: a path per line; CSV with a column 'clip' and columns "
+        "named as the options below). Shots that are done are skipped; the exit code is the number that failed.",
+    )
     many.add_argument("source", type=Path, help="a folder of movies, or a list of clips (.txt, .csv)")
     many.add_argument("-o", "--out", type=Path, required=True, help="folder for the scenes and solves")
     many.add_argument("--force", action="store_true", help="solve again what is done already")
     for sub in (one, many):
         group = sub.add_argument_group("solver options")
-        for name, kind, text in (("start", int, "first frame, as the clip numbers them"), ("end", int, "last frame"), ("step", int, "every Nth frame"),
-                                 ("focal-px", float, "focal length in px"), ("focal-mm", float, "focal length in mm, with --sensor-mm"),
-                                 ("sensor-mm", float, "sensor width in mm"), ("mask", str, "folder or clip of masks, white is ignored"),
-                                 ("depth-model", str, "depth network by id or path, or none"), ("depth-maps", str, "folder of depth maps"),
-                                 ("seed", int, "start of the random choices"), ("threads", int, "processor cores to use")):
+        for name, kind, text in (
+            ("start", int, "first frame, as the clip numbers them"),
+            ("end", int, "last frame"),
+            ("step", int, "every Nth frame"),
+            ("focal-px", float, "focal length in px"),
+            ("focal-mm", float, "focal length in mm, with --sensor-mm"),
+            ("sensor-mm", float, "sensor width in mm"),
+            ("mask", str, "folder or clip of masks, white is ignored"),
+            ("depth-model", str, "depth network by id or path, or none"),
+            ("depth-maps", str, "folder of depth maps"),
+            ("seed", int, "start of the random choices"),
+            ("threads", int, "processor cores to use"),
+        ):
             group.add_argument(f"--{name}", type=kind, help=text)
         group.add_argument("--focal", choices=("known", "constant", "varying", "auto"), help="what is known of the focal length")
         group.add_argument("--motion", choices=("auto", "free", "rotation"), help="how the camera moved")
@@ -48,8 +63,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_OPTIONS = ("start", "end", "step", "focal_px", "focal_mm", "sensor_mm", "mask", "depth_model", "depth_maps", "seed", "threads", "focal", "motion",
-            "distortion", "quality", "device")
+_OPTIONS = (
+    "start",
+    "end",
+    "step",
+    "focal_px",
+    "focal_mm",
+    "sensor_mm",
+    "mask",
+    "depth_model",
+    "depth_maps",
+    "seed",
+    "threads",
+    "focal",
+    "motion",
+    "distortion",
+    "quality",
+    "device",
+)
 
 
 def run(argv: list[str]) -> int:
@@ -88,8 +119,10 @@ def _solve(clip: Path, blend: Path, settings: dict) -> int:
         print(f"Holdfast: {clip.name}: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_INPUT
     own = scene.holdfast.clip.holdfast
-    print(f"Holdfast: {clip.name}: {own.summary or 'solved'}; error {own.error_px:.2f} px, {own.focal_words}, "
-          f"{own.frames_solved} of {own.frames_total} frames; {blend}")
+    print(
+        f"Holdfast: {clip.name}: {own.summary or 'solved'}; error {own.error_px:.2f} px, {own.focal_words}, "
+        f"{own.frames_solved} of {own.frames_total} frames; {blend}"
+    )
     return EXIT_OK
 
 
@@ -105,7 +138,11 @@ class _Printer:
             return
         self.stage, self.at = solver.stage, now
         left = events.time_left_text(solver.eta_s)
-        print(f"Holdfast: {self.name}: {events.stage_label(solver.stage)} {round(100 * solver.fraction)} %" + (f", {left}" if left else ""), flush=True)
+        print(
+            f"Holdfast: {self.name}: {events.stage_label(solver.stage)} {round(100 * solver.fraction)} %"
+            + (f", {left}" if left else ""),
+            flush=True,
+        )
 
 
 def shot_list(source: Path) -> list[tuple[Path, dict]]:
@@ -188,4 +225,4 @@ def unregister() -> None:
         bpy.utils.unregister_cli_command(_handles.pop())
 
 
-__all__ = ("run", "shot_list", "importer", "solver_process")
+__all__ = ("importer", "run", "shot_list", "solver_process")

@@ -108,3 +108,30 @@ def plain_view(scene: bpy.types.Scene) -> None:
 def can_progress_bar(layout: bpy.types.UILayout) -> bool:
     """True where panels can show a bar."""
     return hasattr(layout, "progress")
+
+
+def compositor_tree(scene: bpy.types.Scene, name: str) -> bpy.types.NodeTree:
+    """The scene's compositor tree, made if there is none. From 5.0 it is a node group of its own."""
+    if hasattr(scene, "compositing_node_group"):
+        if scene.compositing_node_group is None:
+            scene.compositing_node_group = bpy.data.node_groups.new(name, "CompositorNodeTree")
+        return scene.compositing_node_group
+    scene.use_nodes = True
+    return scene.node_tree
+
+
+def compositor_output(tree: bpy.types.NodeTree) -> bpy.types.Node:
+    """The node whose first input is the composite."""
+    kind = "CompositorNodeComposite" if bpy.app.version < (5, 0, 0) else "NodeGroupOutput"
+    if kind == "NodeGroupOutput" and not any(
+        item.item_type == "SOCKET" and item.in_out == "OUTPUT" for item in tree.interface.items_tree
+    ):
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+    return next((node for node in tree.nodes if node.bl_idname == kind), None) or tree.nodes.new(kind)
+
+
+def alpha_over_inputs(node: bpy.types.Node) -> tuple[bpy.types.NodeSocket, bpy.types.NodeSocket]:
+    """Background and foreground of an Alpha Over node."""
+    if "Background" in node.inputs:
+        return node.inputs["Background"], node.inputs["Foreground"]
+    return node.inputs[1], node.inputs[2]

@@ -57,8 +57,9 @@ def fitted_side_px(width: int, height: int, aspect: tuple[float, float], sensor_
     return (y_in_x * height, True) if vertical else (float(width), False)
 
 
-def lens_from_pixels(fx: float, fy: float, cx: float, cy: float, width: int, height: int, sensor_mm: float = 36.0,
-                     sensor_fit: str = "HORIZONTAL") -> BlenderLens:
+def lens_from_pixels(
+    fx: float, fy: float, cx: float, cy: float, width: int, height: int, sensor_mm: float = 36.0, sensor_fit: str = "HORIZONTAL"
+) -> BlenderLens:
     """Blender's lens of a pinhole camera in px.
 
     sensor_mm: width of the sensor. Under VERTICAL its height follows from the image's shape; under AUTO Blender uses the
@@ -70,9 +71,15 @@ def lens_from_pixels(fx: float, fy: float, cx: float, cy: float, width: int, hei
     sensor_height = sensor_mm * y_in_x * height / width
     side_mm = sensor_height if (vertical and sensor_fit == "VERTICAL") else sensor_mm
     return BlenderLens(
-        lens_mm=fx * side_mm / side_px, sensor_width_mm=sensor_mm, sensor_height_mm=sensor_height, sensor_fit=sensor_fit,
-        shift_x=(width / 2.0 - cx) / side_px, shift_y=(cy - height / 2.0) * y_in_x / side_px,
-        pixel_aspect_x=aspect[0], pixel_aspect_y=aspect[1])
+        lens_mm=fx * side_mm / side_px,
+        sensor_width_mm=sensor_mm,
+        sensor_height_mm=sensor_height,
+        sensor_fit=sensor_fit,
+        shift_x=(width / 2.0 - cx) / side_px,
+        shift_y=(cy - height / 2.0) * y_in_x / side_px,
+        pixel_aspect_x=aspect[0],
+        pixel_aspect_y=aspect[1],
+    )
 
 
 def pixels_from_lens(lens: BlenderLens, width: int, height: int) -> tuple[float, float, float, float]:
@@ -86,9 +93,12 @@ def pixels_from_lens(lens: BlenderLens, width: int, height: int) -> tuple[float,
 
 
 def quaternions(rotations: np.ndarray) -> np.ndarray:
-    """Unit quaternions (w, x, y, z) of rotations (F, 3, 3), each on the side of the one before, so that none turns the long way."""
+    """Unit quaternions (w, x, y, z) of rotations (F, 3, 3), each on the side of the one before, so that none turns the
+    long way.
+    """
     m = np.asarray(rotations, float)
-    # The symmetric 4x4 matrix whose leading eigenvector is the quaternion: no branches, no loss near half turns (Bar-Itzhack 2000).
+    # The symmetric 4x4 matrix whose leading eigenvector is the quaternion: no branches, no loss near half turns
+    # (Bar-Itzhack 2000).
     xx, yy, zz = m[:, 0, 0], m[:, 1, 1], m[:, 2, 2]
     k = np.zeros((len(m), 4, 4))
     k[:, 0, 0] = xx + yy + zz
@@ -112,7 +122,7 @@ def quaternions(rotations: np.ndarray) -> np.ndarray:
 
 def distort(xy: np.ndarray, k1: float, k2: float) -> np.ndarray:
     """Where the lens puts undistorted normalised points (N, 2): x_d = x_u (1 + k1 r^2 + k2 r^4)."""
-    r2 = (xy ** 2).sum(-1, keepdims=True)
+    r2 = (xy**2).sum(-1, keepdims=True)
     return xy * (1.0 + k1 * r2 + k2 * r2 * r2)
 
 
@@ -142,8 +152,9 @@ def fold_radius(k1: float, k2: float) -> float:
     return float(np.sqrt(min(real))) if real else float("inf")
 
 
-def project(points: np.ndarray, c2w: np.ndarray, fx: float, fy: float, cx: float, cy: float, k1: float = 0.0,
-            k2: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def project(
+    points: np.ndarray, c2w: np.ndarray, fx: float, fy: float, cx: float, cy: float, k1: float = 0.0, k2: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, 2) and depths (N,) of world points (N, 3) in an OpenCV camera; NaN behind it."""
     w2c = np.linalg.inv(np.asarray(c2w, float))
     local = np.asarray(points, float) @ w2c[:3, :3].T + w2c[:3, 3]

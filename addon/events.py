@@ -71,7 +71,7 @@ def overall_fraction(stage: str, done: float, total: float) -> float:
 
 
 def time_left_text(seconds: float | None) -> str:
-    """"about 40 s left", "about 3 min left"; empty when unknown."""
+    """ "about 40 s left", "about 3 min left"; empty when unknown."""
     if seconds is None or seconds < 0 or seconds != seconds:
         return ""
     if seconds < 90:

@@ -30,7 +30,9 @@ def solve_clip(clip_path: str | Path, out_dir: str | Path, settings: dict | None
     solver.start()
     state = solver.wait(on_change)
     if state is not job.JobState.DONE:
-        raise SolveFailed(solver.code, solver.message, solver.hint, solver.exit_code if solver.exit_code and solver.exit_code > 0 else 1)
+        raise SolveFailed(
+            solver.code, solver.message, solver.hint, solver.exit_code if solver.exit_code and solver.exit_code > 0 else 1
+        )
     return Path(out_dir)
 
 
@@ -52,7 +54,9 @@ def new_scene(name: str) -> bpy.types.Scene:
     return scene
 
 
-def import_job(out_dir: str | Path, clip_path: str | Path | None = None, scene: bpy.types.Scene | None = None) -> bpy.types.Collection:
+def import_job(
+    out_dir: str | Path, clip_path: str | Path | None = None, scene: bpy.types.Scene | None = None
+) -> bpy.types.Collection:
     """Import a job folder into a scene (the current one by default) and set the scene to the clip. Returns the clip's collection.
 
     clip_path: the footage; by default the one solve.json names, relative to the job folder if it was moved along.
@@ -70,7 +74,9 @@ def find_footage(shot: jobfolder.Shot) -> Path:
         if candidate.is_file():
             return candidate
         if candidate.is_dir():
-            first = sorted(p for p in candidate.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".exr", ".dpx"})
+            first = sorted(
+                p for p in candidate.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".exr", ".dpx"}
+            )
             if first:
                 return first[0]
     files = _pattern_files(path)
@@ -82,6 +88,7 @@ def find_footage(shot: jobfolder.Shot) -> Path:
 def _pattern_files(path: Path) -> list[Path]:
     """First files of a sequence given as a pattern (shot.%04d.png, shot.####.png)."""
     import re
+
     pattern = re.sub(r"%0?\d*d|#+", "*", path.name)
     return sorted(path.parent.glob(pattern)) if "*" in pattern and path.parent.is_dir() else []
 
@@ -95,7 +102,9 @@ def load_clip(path: str | Path) -> bpy.types.MovieClip:
     return bpy.data.movieclips.load(str(resolved))
 
 
-def solve_clip_to_scene(clip_path: str | Path, out_dir: str | Path, settings: dict | None = None, on_change=None) -> bpy.types.Scene:
+def solve_clip_to_scene(
+    clip_path: str | Path, out_dir: str | Path, settings: dict | None = None, on_change=None
+) -> bpy.types.Scene:
     """Solve a clip and build a fresh scene from it. Returns the scene, which is the current one. Raises SolveFailed."""
     solve_clip(clip_path, out_dir, settings, on_change)
     scene = new_scene(Path(clip_path).stem)
@@ -103,8 +112,9 @@ def solve_clip_to_scene(clip_path: str | Path, out_dir: str | Path, settings: di
     return scene
 
 
-def place_prop(kind: str, xy_px: tuple[float, float], frame: int, scene: bpy.types.Scene | None = None,
-               size: float | None = None) -> bpy.types.Object:
+def place_prop(
+    kind: str, xy_px: tuple[float, float], frame: int, scene: bpy.types.Scene | None = None, size: float | None = None
+) -> bpy.types.Object:
     """Drop a test object into the scene's shot: see `props.place_prop`. frame: scene frame."""
     scene = scene or bpy.context.scene
     return props.place_prop(scene, _clip_of(scene), kind, xy_px, frame, size)
@@ -113,11 +123,17 @@ def place_prop(kind: str, xy_px: tuple[float, float], frame: int, scene: bpy.typ
 def scene_frame(number: int, scene: bpy.types.Scene | None = None) -> int:
     """Scene frame of the clip's own frame number (as solve.json counts)."""
     from .clip_frames import numbering_of
+
     return numbering_of(_clip_of(scene or bpy.context.scene)).scene_frame(number)
 
 
-def render_lock_frames(out_dir: str | Path, frames: list[int], size: tuple[int, int] = (640, 360), samples: int = 8,
-                       scene: bpy.types.Scene | None = None) -> list[Path]:
+def render_lock_frames(
+    out_dir: str | Path,
+    frames: list[int],
+    size: tuple[int, int] = (640, 360),
+    samples: int = 8,
+    scene: bpy.types.Scene | None = None,
+) -> list[Path]:
     """Render the current scene's props over the footage at scene frames, as PNG files in out_dir. Returns their paths."""
     scene = scene or bpy.context.scene
     return lock_test.render_lock_frames(scene, _clip_of(scene), list(frames), tuple(size), Path(out_dir), samples)

@@ -15,7 +15,18 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from . import jobfolder, orientation, properties, scene_camera, scene_clip, scene_objects, scene_points, surfaces
+from . import (
+    clip_frames,
+    jobfolder,
+    orientation,
+    properties,
+    quality,
+    scene_camera,
+    scene_clip,
+    scene_objects,
+    scene_points,
+    surfaces,
+)
 
 _ANCHOR_KEY = "holdfast_anchor"  # on the parent: {"number", "c2w", "depth"} of the solve it belongs to
 _AUTO_KEY = "holdfast_stand"  # on the parent: the matrix that was chosen automatically
@@ -35,8 +46,9 @@ class Imported:
     scene_matches: bool
 
 
-def import_shot(scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: str | Path, scene_setup: str = "AUTO",
-                with_surfaces: bool = True) -> Imported:
+def import_shot(
+    scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: str | Path, scene_setup: str = "AUTO", with_surfaces: bool = True
+) -> Imported:
     """Read a job folder and build or renew the clip's part of a scene.
 
     scene_setup: "SET" gives the scene the clip's range, rate, resolution and pixel aspect and makes our camera the active one;
@@ -44,7 +56,7 @@ def import_shot(scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: str |
     """
     shot = jobfolder.read_shot(folder)  # everything is read before anything is changed
     uid = properties.ensure_uid(clip)
-    sensor_mm = clip.holdfast.sensor_width_mm()
+    sensor_mm = properties.sensor_width_mm(clip)
     stem = Path(clip.name).stem
     collection = scene_objects.ensure_collection(scene, uid, f"Holdfast {stem}")
     parent, scale, words = _stand(scene, collection, uid, shot, stem)
@@ -70,7 +82,9 @@ def import_shot(scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: str |
     return Imported(shot, collection, parent, camera, points, track_count, scene_set, scene_camera.scene_matches(scene, wanted))
 
 
-def _stand(scene: bpy.types.Scene, collection: bpy.types.Collection, uid: str, shot: jobfolder.Shot, stem: str) -> tuple[bpy.types.Object, float, str]:
+def _stand(
+    scene: bpy.types.Scene, collection: bpy.types.Collection, uid: str, shot: jobfolder.Shot, stem: str
+) -> tuple[bpy.types.Object, float, str]:
     """The parent empty, standing the scene up. Returns it, its scale, and words about it."""
     parent = scene_objects.find(scene, uid, scene_objects.PARENT)
     stand = orientation.stand_up(shot)
@@ -83,15 +97,22 @@ def _stand(scene: bpy.types.Scene, collection: bpy.types.Collection, uid: str, s
         index = shot.index_of(anchor["number"])
         depths = orientation.point_depths(shot, index)
         if shot.numbers[index] == anchor["number"] and len(depths):
-            old_from_new = orientation.carry_over(np.array(anchor["c2w"]), anchor["depth"], shot.c2w[index], float(np.median(depths)))
+            old_from_new = orientation.carry_over(
+                np.array(anchor["c2w"]), anchor["depth"], shot.c2w[index], float(np.median(depths))
+            )
             matrix = np.array(parent.matrix_basis) @ old_from_new
             words = "Kept in the place of the last solve"
     scale = float(np.cbrt(max(1e-30, np.linalg.det(matrix[:3, :3]))))
     parent.empty_display_size = 0.5 / scale
     parent.matrix_basis = Matrix(matrix.tolist())
     depths = orientation.point_depths(shot)
-    parent[_ANCHOR_KEY] = json.dumps({"number": int(shot.numbers[shot.middle]), "c2w": shot.c2w[shot.middle].tolist(),
-                                      "depth": float(np.median(depths)) if len(depths) else 1.0})
+    parent[_ANCHOR_KEY] = json.dumps(
+        {
+            "number": int(shot.numbers[shot.middle]),
+            "c2w": shot.c2w[shot.middle].tolist(),
+            "depth": float(np.median(depths)) if len(depths) else 1.0,
+        }
+    )
     parent[_AUTO_KEY] = [float(x) for row in parent.matrix_basis for x in row]
     parent["holdfast_ground"] = stand.ground
     return parent, scale, words
@@ -115,12 +136,17 @@ def _note_result(clip: bpy.types.MovieClip, shot: jobfolder.Shot, words: str, se
     note.statements = "\n".join(str(s) for s in verdict.get("statements") or ())
     note.warnings = "\n".join(w if isinstance(w, str) else str(w.get("message", w)) for w in shot.data.get("warnings") or ())
     error = verdict.get("error_px")
-    note.error_px = float(error) if isinstance(error, (int, float)) else float(np.sqrt((shot.error_px ** 2).mean()))
+    note.error_px = float(error) if isinstance(error, (int, float)) else float(np.sqrt((shot.error_px**2).mean()))
     note.focal_result_mm = shot.intrinsics[shot.middle, 0] * sensor_mm / shot.width
     note.focal_words = _focal_words(shot, sensor_mm)
     note.frames_solved = len(shot.numbers)
     note.frames_total = len(shot.data["frames"])
     note.scene_words = words
+    numbering = clip_frames.numbering_of(clip)
+    note.error_graph = quality.graph(shot)
+    note.worst_frames = "\n".join(
+        f"Frame {numbering.scene_frame(number)}: {error:.2f} px" for number, error in quality.worst_frames(shot)
+    )
 
 
 def _focal_words(shot: jobfolder.Shot, sensor_mm: float) -> str:
@@ -131,7 +157,12 @@ def _focal_words(shot: jobfolder.Shot, sensor_mm: float) -> str:
     how = {"given": "as given", "measured": "measured", "weak": "weakly measured", "prior": "assumed, the shot does not tell"}
     text += f", {how.get(shot.verdict.get('focal'), shot.verdict.get('focal'))}" if shot.verdict.get("focal") else ""
     span = shot.verdict.get("focal_range_px")
-    if isinstance(span, (list, tuple)) and len(span) == 2 and all(isinstance(v, (int, float)) for v in span) and span[1] > 1.1 * span[0] > 0:
+    if (
+        isinstance(span, (list, tuple))
+        and len(span) == 2
+        and all(isinstance(v, (int, float)) for v in span)
+        and span[1] > 1.1 * span[0] > 0
+    ):
         text += f" ({span[0] * to_mm:.0f} to {span[1] * to_mm:.0f} mm fit as well)"
     return text
 

@@ -11,6 +11,7 @@ milliseconds, and moves the state machine on:
 from __future__ import annotations
 
 import collections
+import contextlib
 import enum
 import os
 import queue
@@ -62,8 +63,13 @@ class SolverJob:
     `result` (the result event's fields), `preview` (the last preview event's fields).
     """
 
-    def __init__(self, command: list[str], out_dir: str | os.PathLike, env: dict[str, str] | None = None,
-                 cwd: str | os.PathLike | None = None) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        out_dir: str | os.PathLike,
+        env: dict[str, str] | None = None,
+        cwd: str | os.PathLike | None = None,
+    ) -> None:
         self.command = [str(part) for part in command]
         self.out_dir = Path(out_dir)
         self.env = env
@@ -101,11 +107,25 @@ class SolverJob:
         self.started_at = time.monotonic()
         try:
             self._process = subprocess.Popen(
-                self.command, cwd=self.cwd, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace", bufsize=1, **_own_group())
+                self.command,
+                cwd=self.cwd,
+                env=self.env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                bufsize=1,
+                **_own_group(),
+            )
         except (OSError, ValueError) as error:
-            self._finish(JobState.FAILED, "job.cannot_start", f"The solver could not be started: {error}",
-                         "Check the Python chosen in Holdfast's preferences")
+            self._finish(
+                JobState.FAILED,
+                "job.cannot_start",
+                f"The solver could not be started: {error}",
+                "Check the Python chosen in Holdfast's preferences",
+            )
             return
         self.state = JobState.RUNNING
         for pipe, sink in ((self._process.stdout, self._lines.put), (self._process.stderr, self._errors.append)):
@@ -125,10 +145,8 @@ class SolverJob:
         """End the process now and wait for it: for when Blender quits or the add-on is disabled."""
         if self._process is not None and self._process.poll() is None:
             _signal_group(self._process, getattr(signal, "SIGKILL", signal.SIGTERM))
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=2.0)
-            except subprocess.TimeoutExpired:
-                pass
         if self.state.active:
             self._finish(JobState.CANCELLED, "job.cancelled", "Cancelled", "")
 
@@ -215,13 +233,19 @@ class SolverJob:
             self._finish(JobState.CANCELLED, "job.cancelled", "Cancelled", "")
         elif self._error_event is not None:
             event = self._error_event
-            self._finish(JobState.FAILED, event.text("code", "solver.error"), event.text("message", "The solve failed"), event.text("hint"))
+            self._finish(
+                JobState.FAILED, event.text("code", "solver.error"), event.text("message", "The solve failed"), event.text("hint")
+            )
         elif code == 0 and (self.out_dir / "solve.json").is_file():
             self.fraction = 1.0
             self._finish(JobState.DONE, "", str(self.result.get("summary", "Solved")), "")
         elif code == 0:
-            self._finish(JobState.FAILED, "job.no_result", f"The solver ended without a result in {self.out_dir}",
-                         "Check that the folder is writable")
+            self._finish(
+                JobState.FAILED,
+                "job.no_result",
+                f"The solver ended without a result in {self.out_dir}",
+                "Check that the folder is writable",
+            )
         else:
             self._finish(JobState.FAILED, "job.died", self._death(code), f"Details: {self.out_dir / 'solver.log'}")
 
@@ -244,10 +268,8 @@ class SolverJob:
         self.ended_at = time.monotonic()
         self.eta_s = None
         if self._process is not None and self._process.stdin is not None:
-            try:
+            with contextlib.suppress(OSError):
                 self._process.stdin.close()
-            except OSError:
-                pass
 
 
 def _read_lines(pipe, sink) -> None:
@@ -258,10 +280,8 @@ def _read_lines(pipe, sink) -> None:
     except (OSError, ValueError):
         pass
     finally:
-        try:
+        with contextlib.suppress(OSError):
             pipe.close()
-        except OSError:
-            pass
 
 
 def _own_group() -> dict:

@@ -30,7 +30,9 @@ class Points:
 
 @dataclass(frozen=True)
 class Tracks:
-    """The 2-D tracks, flat and sorted by track: number (M,) of the clip's frame, track (M,), xy (M, 2) px, label (N,), point (N,)."""
+    """The 2-D tracks, flat and sorted by track: number (M,) of the clip's frame, track (M,), xy (M, 2) px, label (N,),
+    point (N,).
+    """
 
     number: np.ndarray
     track: np.ndarray
@@ -116,13 +118,21 @@ def _shot(folder: Path, data: dict) -> Shot:
         raise ValueError("a camera matrix is not 4x4 finite numbers")
     camera = data.get("camera") or {}
     return Shot(
-        folder=folder, data=data, width=int(data["width"]), height=int(data["height"]),
-        numbers=np.array([f["frame"] for f in frames], int), c2w=c2w,
+        folder=folder,
+        data=data,
+        width=int(data["width"]),
+        height=int(data["height"]),
+        numbers=np.array([f["frame"] for f in frames], int),
+        c2w=c2w,
         intrinsics=np.array([[f["fx"], f["fy"], f["cx"], f["cy"]] for f in frames], float),
         error_px=np.array([f.get("error_px") or 0.0 for f in frames], float),
         track_counts=np.array([f.get("tracks") or 0 for f in frames], int),
-        k1=float(camera.get("k1") or 0.0), k2=float(camera.get("k2") or 0.0),
-        points=_points(folder / "points.npz"), tracks=_tracks(folder / "tracks.npz"), depth_files=_depth_files(folder / "depth"))
+        k1=float(camera.get("k1") or 0.0),
+        k2=float(camera.get("k2") or 0.0),
+        points=_points(folder / "points.npz"),
+        tracks=_tracks(folder / "tracks.npz"),
+        depth_files=_depth_files(folder / "depth"),
+    )
 
 
 def _points(path: Path) -> Points:
@@ -137,8 +147,14 @@ def _points(path: Path) -> Points:
             return np.asarray(file[name]) if name in file and len(file[name]) == count else np.full(count, default)
 
         rgb = np.asarray(file["rgb"]) if "rgb" in file else np.full((count, 3), 200, np.uint8)
-        whole = Points(xyz, rgb, column("error_px", 0.0), column("length", 0), column("depth_sigma", 0.0),
-                       column("track", -1).astype(np.int32))
+        whole = Points(
+            xyz,
+            rgb,
+            column("error_px", 0.0),
+            column("length", 0),
+            column("depth_sigma", 0.0),
+            column("track", -1).astype(np.int32),
+        )
     keep = np.isfinite(whole.xyz).all(1)
     if keep.all():
         return whole
@@ -152,8 +168,14 @@ def _tracks(path: Path) -> Tracks | None:
         label = np.asarray(file["label"])
         held = np.asarray(file["held_out"], bool) if "held_out" in file else np.zeros(len(label), bool)
         point = np.asarray(file["point"]) if "point" in file else np.full(len(label), -1)
-        return Tracks(np.asarray(file["frame_numbers"])[np.asarray(file["frame_index"])], np.asarray(file["track"]),
-                      np.asarray(file["xy"], float), label, held, point)
+        return Tracks(
+            np.asarray(file["frame_numbers"])[np.asarray(file["frame_index"])],
+            np.asarray(file["track"]),
+            np.asarray(file["xy"], float),
+            label,
+            held,
+            point,
+        )
 
 
 def _depth_files(folder: Path) -> dict[int, Path]:

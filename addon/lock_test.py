@@ -14,8 +14,9 @@ from mathutils import Matrix, Vector
 from . import compat, pictures, props, scene_objects, scene_points
 
 
-def render_lock_frames(scene: bpy.types.Scene, clip: bpy.types.MovieClip, frames: list[int], size: tuple[int, int], out_dir: Path,
-                       samples: int = 8) -> list[Path]:
+def render_lock_frames(
+    scene: bpy.types.Scene, clip: bpy.types.MovieClip, frames: list[int], size: tuple[int, int], out_dir: Path, samples: int = 8
+) -> list[Path]:
     """Render what is in the scene over the footage at some scene frames, as PNG files `lock_NNNNNN.png`. Returns their paths.
 
     The render is a pinhole's; the lens distortion of the clip is put on it by our own map, so that the plate stays untouched.
@@ -56,18 +57,42 @@ def render_lock_frames(scene: bpy.types.Scene, clip: bpy.types.MovieClip, frames
 class _render_state(contextlib.AbstractContextManager):
     """Sets a scene up for test renders and gives everything back, whatever happens."""
 
-    _RENDER = ("engine", "film_transparent", "resolution_x", "resolution_y", "resolution_percentage", "pixel_aspect_x", "pixel_aspect_y",
-               "filepath", "use_compositing", "use_sequencer", "use_motion_blur", "use_persistent_data")
+    _RENDER = (
+        "engine",
+        "film_transparent",
+        "resolution_x",
+        "resolution_y",
+        "resolution_percentage",
+        "pixel_aspect_x",
+        "pixel_aspect_y",
+        "filepath",
+        "use_compositing",
+        "use_sequencer",
+        "use_motion_blur",
+        "use_persistent_data",
+    )
     _VIEW = ("view_transform", "look", "exposure", "gamma")
-    _CYCLES = ("device", "samples", "use_denoising", "use_adaptive_sampling", "max_bounces", "diffuse_bounces", "glossy_bounces",
-               "transparent_max_bounces", "pixel_filter_type", "use_light_tree")
+    _CYCLES = (
+        "device",
+        "samples",
+        "use_denoising",
+        "use_adaptive_sampling",
+        "max_bounces",
+        "diffuse_bounces",
+        "glossy_bounces",
+        "transparent_max_bounces",
+        "pixel_filter_type",
+        "use_light_tree",
+    )
 
     def __init__(self, scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
         self.scene, self.camera = scene, camera
 
     def __enter__(self):
         scene, render = self.scene, self.scene.render
-        self.kept = [(render, n, getattr(render, n)) for n in self._RENDER] + [(scene.view_settings, n, getattr(scene.view_settings, n)) for n in self._VIEW]
+        self.kept = [(render, n, getattr(render, n)) for n in self._RENDER] + [
+            (scene.view_settings, n, getattr(scene.view_settings, n)) for n in self._VIEW
+        ]
         self.kept += [(scene.cycles, n, getattr(scene.cycles, n)) for n in self._CYCLES if hasattr(scene, "cycles")]
         image = render.image_settings
         self.kept += [(image, n, getattr(image, n)) for n in ("file_format", "color_mode", "color_depth")]
@@ -135,7 +160,10 @@ def _plain_world(name: str, colour: tuple[float, float, float]) -> bpy.types.Wor
 
 # ---- the picture of the path
 
-def render_overview(scene: bpy.types.Scene, clip: bpy.types.MovieClip, path: Path, size: tuple[int, int] = (960, 540), samples: int = 4) -> Path:
+
+def render_overview(
+    scene: bpy.types.Scene, clip: bpy.types.MovieClip, path: Path, size: tuple[int, int] = (960, 540), samples: int = 4
+) -> Path:
     """A picture of the camera's path with the point cloud, seen from behind and above. Everything made for it goes again."""
     uid = clip.holdfast.uid
     camera = scene_objects.find(scene, uid, scene_objects.CAMERA)
@@ -167,7 +195,13 @@ def render_overview(scene: bpy.types.Scene, clip: bpy.types.MovieClip, path: Pat
             view.collection.objects.link(ob)
         made += _draw(view, "path", [centres], 0.006 * depth, (1.0, 0.45, 0.05))
         chosen = sorted({0, len(poses) // 2, len(poses) - 1})
-        made += _draw(view, "frustums", sum((_frustum(*poses[i], clip.size, 0.16 * depth) for i in chosen), []), 0.0035 * depth, (0.15, 0.7, 1.0))
+        made += _draw(
+            view,
+            "frustums",
+            [line for i in chosen for line in _frustum(*poses[i], clip.size, 0.16 * depth)],
+            0.0035 * depth,
+            (0.15, 0.7, 1.0),
+        )
         made += _draw(view, "floor", _floor(seen, centres, depth), 0.0018 * depth, (0.16, 0.17, 0.19))
         data = bpy.data.cameras.new("Holdfast Overview")
         data.lens = 32.0
@@ -213,7 +247,9 @@ def _cloud_points(cloud: bpy.types.Object) -> np.ndarray:
     return values.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
-def _draw(view: bpy.types.Scene, name: str, lines: list[np.ndarray], radius: float, colour: tuple[float, float, float]) -> list[bpy.types.ID]:
+def _draw(
+    view: bpy.types.Scene, name: str, lines: list[np.ndarray], radius: float, colour: tuple[float, float, float]
+) -> list[bpy.types.ID]:
     """Lines (each (N, 3)) as tubes that shine in a colour. Returns what was made."""
     material = bpy.data.materials.new(f"Holdfast {name}")
     material.use_nodes = True
@@ -238,7 +274,10 @@ def _draw(view: bpy.types.Scene, name: str, lines: list[np.ndarray], radius: flo
 def _frustum(c2w: np.ndarray, intrinsics: tuple, size: tuple[int, int], length: float) -> list[np.ndarray]:
     """Lines of a camera's pyramid, `length` deep."""
     fx, fy, cx, cy = intrinsics
-    corners = np.array([[(x - cx) / fx, (y - cy) / fy, 1.0] for x, y in ((0, 0), (size[0], 0), (size[0], size[1]), (0, size[1]))]) * length
+    corners = (
+        np.array([[(x - cx) / fx, (y - cy) / fy, 1.0] for x, y in ((0, 0), (size[0], 0), (size[0], size[1]), (0, size[1]))])
+        * length
+    )
     world = corners @ c2w[:3, :3].T + c2w[:3, 3]
     return [np.stack([c2w[:3, 3], corner]) for corner in world] + [world[[0, 1, 2, 3, 0]]]
 
@@ -250,7 +289,9 @@ def _floor(seen: np.ndarray, centres: np.ndarray, depth: float) -> list[np.ndarr
     low, high = np.floor(everything.min(0)[:2] / step) * step, np.ceil(everything.max(0)[:2] / step) * step
     count = np.minimum(((high - low) / step).astype(int) + 1, 60)
     xs, ys = low[0] + step * np.arange(count[0]), low[1] + step * np.arange(count[1])
-    return [np.array([(x, ys[0], 0.0), (x, ys[-1], 0.0)]) for x in xs] + [np.array([(xs[0], y, 0.0), (xs[-1], y, 0.0)]) for y in ys]
+    return [np.array([(x, ys[0], 0.0), (x, ys[-1], 0.0)]) for x in xs] + [
+        np.array([(xs[0], y, 0.0), (xs[-1], y, 0.0)]) for y in ys
+    ]
 
 
 def _look(eye: bpy.types.Object, c2w: np.ndarray, depth: float) -> None:

@@ -12,11 +12,15 @@ from bpy_extras.io_utils import ImportHelper
 from . import importer, job, jobfolder, properties, scene_camera, scene_objects, session
 
 SCENE_SETUP = EnumProperty(
-    name="Scene", default="AUTO",
-    items=(("AUTO", "If Unused", "Set the scene to the clip's range, rate, resolution and pixel aspect if nobody has worked in it"),
-           ("SET", "Set to Clip", "Set the scene's range, rate, resolution and pixel aspect to the clip's"),
-           ("KEEP", "Keep", "Leave the scene's settings as they are")),
-    description="What happens to the scene's frame range, rate, resolution and pixel aspect")
+    name="Scene",
+    default="AUTO",
+    items=(
+        ("AUTO", "If Unused", "Set the scene to the clip's range, rate, resolution and pixel aspect if nobody has worked in it"),
+        ("SET", "Set to Clip", "Set the scene's range, rate, resolution and pixel aspect to the clip's"),
+        ("KEEP", "Keep", "Leave the scene's settings as they are"),
+    ),
+    description="What happens to the scene's frame range, rate, resolution and pixel aspect",
+)
 
 
 class HOLDFAST_OT_solve(bpy.types.Operator):
@@ -70,8 +74,12 @@ def _fits(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> bool:
     """True where the scene has the clip's resolution, rate and length already."""
     rate, base = scene_camera.frame_rate(clip.fps if clip.fps > 0 else 24.0)
     render = scene.render
-    return ((render.resolution_x, render.resolution_y) == tuple(clip.size) and render.fps == rate and abs(render.fps_base - base) < 1e-4
-            and scene.frame_end - scene.frame_start + 1 == clip.frame_duration)
+    return (
+        (render.resolution_x, render.resolution_y) == tuple(clip.size)
+        and render.fps == rate
+        and abs(render.fps_base - base) < 1e-4
+        and scene.frame_end - scene.frame_start + 1 == clip.frame_duration
+    )
 
 
 class HOLDFAST_OT_cancel(bpy.types.Operator):
@@ -129,6 +137,7 @@ class HOLDFAST_OT_import_folder(bpy.types.Operator, ImportHelper):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from . import headless  # not needed before this button is pressed
+
         folder = Path(self.filepath)
         folder = folder if folder.is_dir() else folder.parent
         try:
@@ -194,7 +203,14 @@ class HOLDFAST_OT_set_scene(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (HOLDFAST_OT_solve, HOLDFAST_OT_cancel, HOLDFAST_OT_import_solve, HOLDFAST_OT_import_folder, HOLDFAST_OT_open_footage, HOLDFAST_OT_set_scene)
+CLASSES = (
+    HOLDFAST_OT_solve,
+    HOLDFAST_OT_cancel,
+    HOLDFAST_OT_import_solve,
+    HOLDFAST_OT_import_folder,
+    HOLDFAST_OT_open_footage,
+    HOLDFAST_OT_set_scene,
+)
 
 
 def register() -> None:

@@ -9,7 +9,7 @@ import bpy
 from bpy.props import BoolProperty, FloatVectorProperty, IntProperty
 from bpy_extras import view3d_utils
 
-from . import importer, lock_test, properties, props, scene_objects
+from . import compositing, importer, lock_test, properties, props, scene_objects
 
 
 def solved_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
@@ -27,9 +27,17 @@ class HOLDFAST_OT_drop_prop(bpy.types.Operator):
     bl_label = "Drop Prop"
     bl_options = {"REGISTER", "UNDO"}
 
-    use_selected: BoolProperty(name="Selected Object", default=False, description="Put the active object there instead of a test object")
-    place: FloatVectorProperty(name="Place", size=2, default=(0.5, 0.6), min=0.0, max=1.0,
-                               description="Where in the picture: fractions of its width and height, from the top left")
+    use_selected: BoolProperty(
+        name="Selected Object", default=False, description="Put the active object there instead of a test object"
+    )
+    place: FloatVectorProperty(
+        name="Place",
+        size=2,
+        default=(0.5, 0.6),
+        min=0.0,
+        max=1.0,
+        description="Where in the picture: fractions of its width and height, from the top left",
+    )
     frame: IntProperty(name="Frame", default=-1, description="Scene frame of the picture. -1: the current one")
 
     @classmethod
@@ -63,15 +71,25 @@ class HOLDFAST_OT_drop_prop(bpy.types.Operator):
                 return {"CANCELLED"}
             self.place = place
             return self.execute(context)
-        return {"PASS_THROUGH"} if event.type in {"MIDDLEMOUSE", "WHEELUPMOUSE", "WHEELDOWNMOUSE", "MOUSEMOVE"} else {"RUNNING_MODAL"}
+        return (
+            {"PASS_THROUGH"}
+            if event.type in {"MIDDLEMOUSE", "WHEELUPMOUSE", "WHEELDOWNMOUSE", "MOUSEMOVE"}
+            else {"RUNNING_MODAL"}
+        )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         clip = solved_clip(context)
         scene = context.scene
         kind: str | bpy.types.Object = scene.holdfast.prop_kind
         if self.use_selected:
-            if context.active_object is None or not context.active_object.select_get() or scene_objects.uid_of(context.active_object) and \
-                    context.active_object.get(scene_objects.ROLE_KEY) != scene_objects.PROP:
+            if (
+                context.active_object is None
+                or not context.active_object.select_get()
+                or (
+                    scene_objects.uid_of(context.active_object)
+                    and context.active_object.get(scene_objects.ROLE_KEY) != scene_objects.PROP
+                )
+            ):
                 self.report({"ERROR"}, "Select the object to put there first")
                 return {"CANCELLED"}
             kind = context.active_object
@@ -95,7 +113,10 @@ class HOLDFAST_OT_drop_prop(bpy.types.Operator):
         if window is None or camera is None:
             return None
         corners = camera.data.view_frame(scene=context.scene)
-        drawn = [view3d_utils.location_3d_to_region_2d(window, space.region_3d, camera.matrix_world.normalized() @ corner) for corner in corners]
+        drawn = [
+            view3d_utils.location_3d_to_region_2d(window, space.region_3d, camera.matrix_world.normalized() @ corner)
+            for corner in corners
+        ]
         if any(point is None for point in drawn):
             return None
         xs, ys = [p.x for p in drawn], [p.y for p in drawn]
@@ -138,7 +159,29 @@ class HOLDFAST_OT_lock_test(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (HOLDFAST_OT_drop_prop, HOLDFAST_OT_lock_test)
+class HOLDFAST_OT_compositing(bpy.types.Operator):
+    """Wire the compositor: the render, bent by the lens as the footage is, over the untouched footage"""
+
+    bl_idname = "holdfast.compositing"
+    bl_label = "Set Up Compositing"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return solved_clip(context) is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        clip = solved_clip(context)
+        try:
+            compositing.set_up(context.scene, clip, importer.job_folder_of(clip))
+        except (props.DropError, RuntimeError, OSError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, "Compositing is set up; the view transform is Standard, so that the footage stays as it is")
+        return {"FINISHED"}
+
+
+CLASSES = (HOLDFAST_OT_drop_prop, HOLDFAST_OT_lock_test, HOLDFAST_OT_compositing)
 
 
 def register() -> None:

@@ -57,7 +57,9 @@ def stand_up(shot: jobfolder.Shot) -> Stand:
     matrix[:3, :3] = scale * rotation
     foot = camera[:3, 3] - normal * (normal @ camera[:3, 3] - offset)
     matrix[:3, 3] = -scale * rotation @ foot
-    unit = "scale in metres by the depth network's guess" if shot.metric else "scale free: the middle of the scene is put 5 m away"
+    unit = (
+        "scale in metres by the depth network's guess" if shot.metric else "scale free: the middle of the scene is put 5 m away"
+    )
     return Stand(matrix, scale, plane is not None, f"{source[0].upper()}{source[1:]}; {unit}")
 
 
@@ -123,7 +125,9 @@ def _may_be_ground(normals: np.ndarray, level: np.ndarray | None) -> np.ndarray:
     return (-normals[:, 1] > np.cos(np.radians(_MAX_PITCH_DEG))) & (np.abs(normals[:, 0]) < np.sin(np.radians(_MAX_ROLL_DEG)))
 
 
-def _refine(local: np.ndarray, weights: np.ndarray, tolerance: np.ndarray, normal: np.ndarray, offset: float) -> tuple[np.ndarray, float]:
+def _refine(
+    local: np.ndarray, weights: np.ndarray, tolerance: np.ndarray, normal: np.ndarray, offset: float
+) -> tuple[np.ndarray, float]:
     """Least squares on the plane's inliers, three rounds; far samples count less, as their depth is less certain."""
     for _ in range(3):
         inside = np.abs(local @ normal - offset) < tolerance
@@ -158,9 +162,11 @@ def _depth_samples(shot: jobfolder.Shot, columns: int = 48) -> np.ndarray:
     except (OSError, KeyError, ValueError):
         return np.zeros((0, 3))
     step = max(1, depth.shape[1] // columns)
-    rows, cols = np.mgrid[step // 2:depth.shape[0]:step, step // 2:depth.shape[1]:step]
+    rows, cols = np.mgrid[step // 2 : depth.shape[0] : step, step // 2 : depth.shape[1] : step]
     z = depth[rows, cols].ravel()
-    pixels = np.stack([(cols.ravel() + 0.5) * shot.width / depth.shape[1], (rows.ravel() + 0.5) * shot.height / depth.shape[0]], 1)
+    pixels = np.stack(
+        [(cols.ravel() + 0.5) * shot.width / depth.shape[1], (rows.ravel() + 0.5) * shot.height / depth.shape[0]], 1
+    )
     index = shot.index_of(number)
     directions = coordinates.rays(pixels, *shot.intrinsics[index])
     keep = np.isfinite(z)

@@ -18,7 +18,10 @@ def draw_main(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     if context.space_data.type == "VIEW_3D":
         row = layout.row(align=True)
         row.prop(context.scene.holdfast, "clip", text="")
-        row.operator("holdfast.open_footage", text="", icon="FILE_FOLDER")
+        if clip is not None:
+            row.operator("holdfast.open_footage", text="", icon="FILE_FOLDER")
+            if context.scene.holdfast.clip is None:
+                layout.label(text=clip.name, icon="FILE_MOVIE")
     if clip is None:
         layout.operator("holdfast.open_footage", icon="FILE_FOLDER")
         return
@@ -69,8 +72,12 @@ def _result(layout: bpy.types.UILayout, context: bpy.types.Context, clip: bpy.ty
     box = layout.box()
     wrapped(box, own.summary or "Solved", icon=_ICONS.get(own.status, "CHECKMARK"), context=context)
     column = box.column(align=True)
-    for name, value in (("Error", f"{own.error_px:.2f} px"), ("Focal length", own.focal_words), ("Frames", f"{own.frames_solved} of {own.frames_total}"),
-                        ("Scene", own.scene_words)):
+    for name, value in (
+        ("Error", f"{own.error_px:.2f} px"),
+        ("Focal length", own.focal_words),
+        ("Frames", f"{own.frames_solved} of {own.frames_total}"),
+        ("Scene", own.scene_words),
+    ):
         if value:
             wrapped(column, f"{name}: {value}", context=context)
     shot = session.job_of(clip)
@@ -82,7 +89,7 @@ def wrapped(layout: bpy.types.UILayout, text: str, icon: str = "NONE", context: 
     """A text over as many lines as the sidebar's width asks for."""
     width = context.region.width if context and context.region else 280
     scale = (context or bpy.context).preferences.system.ui_scale
-    columns = max(18, int((width / scale - 50) / 6.2))
+    columns = max(18, int((width / scale - (75 if icon != "NONE" else 50)) / 6.2))
     column = layout.column(align=True)
     column.scale_y = 0.8
     for i, line in enumerate(textwrap.wrap(text, columns) or [""]):
@@ -203,6 +210,64 @@ class HOLDFAST_PT_view_props(_Panel, bpy.types.Panel):
         row.operator("holdfast.drop_prop", icon="PIVOT_CURSOR").use_selected = False
         layout.operator("holdfast.drop_prop", text="Drop Selected Object", icon="OBJECT_DATA").use_selected = True
         layout.operator("holdfast.lock_test", icon="RENDER_STILL")
+        layout.operator("holdfast.compositing", icon="NODE_COMPOSITING")
+
+
+class HOLDFAST_PT_view_fix(_Panel, bpy.types.Panel):
+    bl_label = "Fix Scene"
+    bl_space_type = "VIEW_3D"
+    bl_parent_id = "HOLDFAST_PT_view"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        clip = properties.clip_of_context(context)
+        return bool(clip and clip.holdfast.solved)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        editing = context.mode == "EDIT_MESH"
+        layout.operator(
+            "holdfast.select_points", text="Done Selecting" if editing else "Select Points", icon="VERTEXSEL", depress=editing
+        )
+        column = layout.column(align=True)
+        column.operator("holdfast.fix", text="Origin", icon="OBJECT_ORIGIN").what = "ORIGIN"
+        column.operator("holdfast.fix", text="Ground", icon="GRID").what = "GROUND"
+        row = column.row(align=True)
+        row.operator("holdfast.fix", text="X Axis", icon="EMPTY_ARROWS").what = "X"
+        row.operator("holdfast.fix", text="Y Axis").what = "Y"
+        column.operator("holdfast.fix", text="Scale", icon="DRIVER_DISTANCE").what = "SCALE"
+
+
+class _Quality(_Panel):
+    bl_label = "Quality"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        clip = properties.clip_of_context(context)
+        return bool(clip and clip.holdfast.solved)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        own = properties.clip_of_context(context).holdfast
+        layout = self.layout
+        if own.error_graph:
+            layout.label(text=own.error_graph)
+        column = layout.column(align=True)
+        for rank, line in enumerate(filter(None, own.worst_frames.split("\n"))):
+            column.operator("holdfast.worst_frame", text=line, icon="TIME" if rank == 0 else "BLANK1").rank = rank
+        layout.operator("holdfast.worst_track", icon="TRACKER").rank = -1
+        layout.operator("holdfast.native", icon="CON_CAMERASOLVER")
+
+
+class HOLDFAST_PT_clip_quality(_Quality, bpy.types.Panel):
+    bl_space_type = "CLIP_EDITOR"
+    bl_parent_id = "HOLDFAST_PT_clip"
+
+
+class HOLDFAST_PT_view_quality(_Quality, bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+    bl_parent_id = "HOLDFAST_PT_view"
 
 
 class HOLDFAST_PT_view_settings(_Settings, bpy.types.Panel):
@@ -210,8 +275,18 @@ class HOLDFAST_PT_view_settings(_Settings, bpy.types.Panel):
     bl_parent_id = "HOLDFAST_PT_view"
 
 
-CLASSES = (HOLDFAST_PT_clip, HOLDFAST_PT_clip_explain, HOLDFAST_PT_clip_settings, HOLDFAST_PT_view, HOLDFAST_PT_view_explain,
-           HOLDFAST_PT_view_props, HOLDFAST_PT_view_settings)
+CLASSES = (
+    HOLDFAST_PT_clip,
+    HOLDFAST_PT_clip_explain,
+    HOLDFAST_PT_clip_quality,
+    HOLDFAST_PT_clip_settings,
+    HOLDFAST_PT_view,
+    HOLDFAST_PT_view_explain,
+    HOLDFAST_PT_view_props,
+    HOLDFAST_PT_view_fix,
+    HOLDFAST_PT_view_quality,
+    HOLDFAST_PT_view_settings,
+)
 
 
 def register() -> None:

@@ -76,8 +76,12 @@ def sample(pixels: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return out
 
 
-def undistorted_places(width: int, height: int, intrinsics: tuple[float, float, float, float], k1: float, k2: float) -> np.ndarray:
-    """Where each pixel of the distorted picture lies in the pinhole picture, (H, W, 2) px: the map that puts distortion on a render."""
+def undistorted_places(
+    width: int, height: int, intrinsics: tuple[float, float, float, float], k1: float, k2: float
+) -> np.ndarray:
+    """Where each pixel of the distorted picture lies in the pinhole picture, (H, W, 2) px: the map that puts distortion on
+    a render.
+    """
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     rays = coordinates.rays(np.stack([x.ravel(), y.ravel()], 1), *intrinsics, k1, k2)
     return (rays[:, :2] * intrinsics[:2] + intrinsics[2:]).reshape(height, width, 2)
@@ -101,6 +105,7 @@ def render_plates(clip: bpy.types.MovieClip, frames: list[int], size: tuple[int,
         scene.render.image_settings.color_mode = "RGB"
         compat.plain_view(scene)
         from .scene_camera import frame_rate
+
         scene.render.fps, scene.render.fps_base = frame_rate(clip.fps if clip.fps > 0 else 24.0)
         scene.render.use_sequencer, scene.render.use_compositing = True, False
         strips = compat.strips_of(scene)

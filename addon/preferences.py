@@ -16,20 +16,34 @@ class HOLDFAST_Preferences(bpy.types.AddonPreferences):
     bl_idname = ROOT_PACKAGE
 
     python: StringProperty(
-        name="Python", subtype="FILE_PATH", default="",
-        description="Python program that runs the solver. Empty: the one inside Blender, with the libraries Holdfast brings along")
+        name="Python",
+        subtype="FILE_PATH",
+        default="",
+        description="Python program that runs the solver. Empty: Blender's own, with the libraries Holdfast brings along",
+    )
     threads: IntProperty(
-        name="Threads", default=0, min=0, max=256,
-        description="Processor cores the solver may use. 0: all; lower it to keep the machine responsive during a solve")
+        name="Threads",
+        default=0,
+        min=0,
+        max=256,
+        description="Processor cores the solver may use. 0: all; lower it to keep the machine responsive during a solve",
+    )
     device: EnumProperty(
-        name="Depth Runs On", default="auto",
-        items=(("auto", "Best Available", "The graphics card where it works, else the processor"),
-               ("cpu", "Processor", "Always the processor"),
-               ("cuda", "NVIDIA Card", "The graphics card; an error where it cannot be used")),
-        description="Where the depth network is computed")
+        name="Depth Runs On",
+        default="auto",
+        items=(
+            ("auto", "Best Available", "The graphics card where it works, else the processor"),
+            ("cpu", "Processor", "Always the processor"),
+            ("cuda", "NVIDIA Card", "The graphics card; an error where it cannot be used"),
+        ),
+        description="Where the depth network is computed",
+    )
     cache: StringProperty(
-        name="Folder for Unsaved Files", subtype="DIR_PATH", default="",
-        description="Where solves go while the .blend file has not been saved. Empty: the system's temporary folder")
+        name="Folder for Unsaved Files",
+        subtype="DIR_PATH",
+        default="",
+        description="Where solves go while the .blend file has not been saved. Empty: the system's temporary folder",
+    )
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout

@@ -34,60 +34,114 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     uid: StringProperty(name="Id", options={"HIDDEN"}, description="Tells which objects were made for this clip")
 
     focal: EnumProperty(
-        name="Focal Length", default="auto",
-        items=(("auto", "Find Out", "Measure the focal length, constant or zooming, as far as the shot determines it"),
-               ("known", "Known", "Use the focal length below exactly"),
-               ("constant", "Constant", "Measure one focal length for the whole shot"),
-               ("varying", "Zoom", "Measure a focal length for every frame")),
-        description="What is known about the focal length. A shot without parallax cannot determine it: give it here if you know it")
+        name="Focal Length",
+        default="auto",
+        items=(
+            ("auto", "Find Out", "Measure the focal length, constant or zooming, as far as the shot determines it"),
+            ("known", "Known", "Use the focal length below exactly"),
+            ("constant", "Constant", "Measure one focal length for the whole shot"),
+            ("varying", "Zoom", "Measure a focal length for every frame"),
+        ),
+        description="What is known about the focal length. A shot without parallax cannot tell: give it here if you know it",
+    )
     focal_mm: FloatProperty(
-        name="Focal Length", default=0.0, min=0.0, soft_max=300.0, precision=2, unit="NONE",
-        description="Focal length in millimetres on the sensor chosen below. 0: not known. Unless set to Known it is only a start")
+        name="Focal Length",
+        default=0.0,
+        min=0.0,
+        soft_max=300.0,
+        precision=2,
+        unit="NONE",
+        description="Focal length in millimetres on the sensor chosen below. 0: not known. Only a start unless set to Known",
+    )
     sensor: EnumProperty(
-        name="Sensor", default="CLIP", items=tuple((key, name, f"Sensor {width} mm wide" if width else name) for key, name, width in SENSORS),
-        description="Width of the camera's sensor, which turns pixels into millimetres")
-    sensor_mm: FloatProperty(name="Sensor Width", default=36.0, min=0.5, soft_max=70.0, precision=2,
-                             description="Width of the sensor in millimetres, for a sensor not in the list")
+        name="Sensor",
+        default="CLIP",
+        items=tuple((key, name, f"Sensor {width} mm wide" if width else name) for key, name, width in SENSORS),
+        description="Width of the camera's sensor, which turns pixels into millimetres",
+    )
+    sensor_mm: FloatProperty(
+        name="Sensor Width",
+        default=36.0,
+        min=0.5,
+        soft_max=70.0,
+        precision=2,
+        description="Width of the sensor in millimetres, for a sensor not in the list",
+    )
     distortion: EnumProperty(
-        name="Distortion", default="auto",
-        items=(("auto", "Find Out", "Measure lens distortion if the shot determines it"),
-               ("none", "None", "The footage has straight lines already"),
-               ("radial1", "One Term", "Measure one radial term (k1)"),
-               ("radial2", "Two Terms", "Measure two radial terms (k1, k2), for wide lenses")),
-        description="How the lens bends straight lines")
+        name="Distortion",
+        default="auto",
+        items=(
+            ("auto", "Find Out", "Measure lens distortion if the shot determines it"),
+            ("none", "None", "The footage has straight lines already"),
+            ("radial1", "One Term", "Measure one radial term (k1)"),
+            ("radial2", "Two Terms", "Measure two radial terms (k1, k2), for wide lenses"),
+        ),
+        description="How the lens bends straight lines",
+    )
     motion: EnumProperty(
-        name="Motion", default="auto",
-        items=(("auto", "Find Out", "Tell a moving camera from a panning one by the footage"),
-               ("free", "Free", "The camera moves through the scene"),
-               ("rotation", "Tripod", "The camera only turns; depth is then a guess from the depth network")),
-        description="How the camera moved")
+        name="Motion",
+        default="auto",
+        items=(
+            ("auto", "Find Out", "Tell a moving camera from a panning one by the footage"),
+            ("free", "Free", "The camera moves through the scene"),
+            ("rotation", "Tripod", "The camera only turns; depth is then a guess from the depth network"),
+        ),
+        description="How the camera moved",
+    )
     quality: EnumProperty(
-        name="Quality", default="standard",
-        items=(("draft", "Draft", "Fewest tracks and depth frames: for a first look"),
-               ("standard", "Standard", "Good for nearly all shots"),
-               ("best", "Best", "More tracks, more adjustment: slower")),
-        description="How much work is put into the solve")
+        name="Quality",
+        default="standard",
+        items=(
+            ("draft", "Draft", "Fewest tracks and depth frames: for a first look"),
+            ("standard", "Standard", "Good for nearly all shots"),
+            ("best", "Best", "More tracks, more adjustment: slower"),
+        ),
+        description="How much work is put into the solve",
+    )
 
     depth: EnumProperty(
-        name="Depth", default="auto",
-        items=(("auto", "Built-in Network", "The depth network that comes with Holdfast"),
-               ("model", "Other Network", "A network by its name or ONNX file"),
-               ("maps", "Depth Maps", "A folder of depth maps, one per frame"),
-               ("none", "None", "Geometry alone: shots with little parallax may fail")),
-        description="Where single-image depth comes from; it carries shots with little parallax")
-    depth_model: StringProperty(name="Network", subtype="FILE_PATH", options=compat.PATH_OPTIONS,
-                                description="Name of a registered depth network, or an ONNX file")
-    depth_maps: StringProperty(name="Depth Maps", subtype="DIR_PATH", options=compat.PATH_OPTIONS,
-                               description="Folder with a depth map per frame (EXR, 16-bit PNG or NPY), numbered like the clip")
-    mask: StringProperty(name="Mask", subtype="FILE_PATH", options=compat.PATH_OPTIONS,
-                         description="Folder or clip of masks; white is not tracked. Use it for actors and other movers that fill the frame")
+        name="Depth",
+        default="auto",
+        items=(
+            ("auto", "Built-in Network", "The depth network that comes with Holdfast"),
+            ("model", "Other Network", "A network by its name or ONNX file"),
+            ("maps", "Depth Maps", "A folder of depth maps, one per frame"),
+            ("none", "None", "Geometry alone: shots with little parallax may fail"),
+        ),
+        description="Where single-image depth comes from; it carries shots with little parallax",
+    )
+    depth_model: StringProperty(
+        name="Network",
+        subtype="FILE_PATH",
+        options=compat.PATH_OPTIONS,
+        description="Name of a registered depth network, or an ONNX file",
+    )
+    depth_maps: StringProperty(
+        name="Depth Maps",
+        subtype="DIR_PATH",
+        options=compat.PATH_OPTIONS,
+        description="Folder with a depth map per frame (EXR, 16-bit PNG or NPY), numbered like the clip",
+    )
+    mask: StringProperty(
+        name="Mask",
+        subtype="FILE_PATH",
+        options=compat.PATH_OPTIONS,
+        description="Folder or clip of masks; white is not tracked. Use it for actors and other movers that fill the frame",
+    )
 
     use_range: BoolProperty(name="Part of the Clip", default=False, description="Solve only some of the clip's frames")
     start: IntProperty(name="First Frame", default=1, description="First scene frame to solve")
     end: IntProperty(name="Last Frame", default=250, description="Last scene frame to solve")
-    seed: IntProperty(name="Seed", default=0, min=0, description="Start of the random choices; the same seed gives the same solve")
-    marker_limit: IntProperty(name="Tracks on the Clip", default=500, min=0, max=5000,
-                              description="How many of the solver's tracks are written to the clip as markers, the longest first. 0: none")
+    seed: IntProperty(
+        name="Seed", default=0, min=0, description="Start of the random choices; the same seed gives the same solve"
+    )
+    marker_limit: IntProperty(
+        name="Tracks on the Clip",
+        default=500,
+        min=0,
+        max=5000,
+        description="How many of the solver's tracks are written to the clip as markers, the longest first. 0: none",
+    )
 
     # The last result. Written by the importer, shown by the panel.
     solved: BoolProperty(default=False, options={"HIDDEN"}, description="This clip has a solve in this file")
@@ -101,15 +155,9 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     frames_solved: IntProperty(options={"HIDDEN"}, description="Frames with a camera")
     frames_total: IntProperty(options={"HIDDEN"}, description="Frames asked for")
     scene_words: StringProperty(options={"HIDDEN"}, description="How the scene was set up: ground, scale")
+    error_graph: StringProperty(options={"HIDDEN"}, description="Error over the shot, as a row of bars")
+    worst_frames: StringProperty(options={"HIDDEN"}, description="The worst frames and their errors, one per line")
     warnings: StringProperty(options={"HIDDEN"}, description="The solver's warnings, one per line")
-
-    def sensor_width_mm(self) -> float:
-        """Width of the chosen sensor in mm."""
-        if self.sensor == "CUSTOM":
-            return self.sensor_mm
-        if self.sensor == "CLIP":
-            return self.id_data.tracking.camera.sensor_width
-        return next(width for key, _, width in SENSORS if key == self.sensor)
 
 
 class HOLDFAST_SceneSettings(bpy.types.PropertyGroup):
@@ -117,15 +165,30 @@ class HOLDFAST_SceneSettings(bpy.types.PropertyGroup):
 
     clip: PointerProperty(type=bpy.types.MovieClip, name="Clip", description="The footage this scene is matched to")
     prop_kind: EnumProperty(
-        name="Prop", default="CONE",
-        items=(("CONE", "Cone", "A cone: shows slipping at its foot"),
-               ("CUBE", "Checker Cube", "A cube with a checker pattern: shows perspective and scale"),
-               ("CHROME", "Chrome Ball", "A mirror ball: shows the surroundings"),
-               ("GREY", "Grey Ball", "A ball of 18 % grey: shows the light")),
-        description="Test object to drop into the shot")
+        name="Prop",
+        default="CONE",
+        items=(
+            ("CONE", "Cone", "A cone: shows slipping at its foot"),
+            ("CUBE", "Checker Cube", "A cube with a checker pattern: shows perspective and scale"),
+            ("CHROME", "Chrome Ball", "A mirror ball: shows the surroundings"),
+            ("GREY", "Grey Ball", "A ball of 18 % grey: shows the light"),
+        ),
+        description="Test object to drop into the shot",
+    )
 
 
 _CLASSES = (HOLDFAST_ClipSettings, HOLDFAST_SceneSettings)
+
+
+def sensor_width_mm(clip: bpy.types.MovieClip) -> float:
+    """Width of the sensor chosen for a clip, in mm."""
+    # Not a method of the settings: Blender 4.2 as a module crashes at exit on property groups with methods.
+    own = clip.holdfast
+    if own.sensor == "CUSTOM":
+        return own.sensor_mm
+    if own.sensor == "CLIP":
+        return clip.tracking.camera.sensor_width
+    return next(width for key, _, width in SENSORS if key == own.sensor)
 
 
 def ensure_uid(clip: bpy.types.MovieClip) -> str:
@@ -157,16 +220,24 @@ def clip_of_context(context: bpy.types.Context) -> bpy.types.MovieClip | None:
         for background in scene.camera.data.background_images:
             if background.clip:
                 return background.clip
-    return None
+    # Whoever opened one clip in the Clip editor means that one in the viewport too.
+    return bpy.data.movieclips[0] if len(bpy.data.movieclips) == 1 else None
 
 
 def solver_settings(clip: bpy.types.MovieClip, preferences) -> dict:
     """The options of the solver's command line for a clip's settings (see `solver_process.command_line`)."""
     own = clip.holdfast
-    out = {"focal": own.focal, "motion": own.motion, "distortion": own.distortion, "quality": own.quality, "seed": own.seed,
-           "threads": preferences.threads or None, "device": preferences.device}
+    out = {
+        "focal": own.focal,
+        "motion": own.motion,
+        "distortion": own.distortion,
+        "quality": own.quality,
+        "seed": own.seed,
+        "threads": preferences.threads or None,
+        "device": preferences.device,
+    }
     if own.focal_mm > 0:
-        out["focal_mm"], out["sensor_mm"] = own.focal_mm, own.sensor_width_mm()
+        out["focal_mm"], out["sensor_mm"] = own.focal_mm, sensor_width_mm(clip)
     if own.depth == "none":
         out["depth_model"] = "none"
     elif own.depth == "model" and own.depth_model:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Putting things into the shot: test objects or the artist's own, on the surface seen at a pixel, upright, at the scene's scale."""
+"""Putting things into the shot: test objects or the artist's own, on the surface seen at a pixel, upright, at the scene's
+scale.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,20 @@ class DropError(Exception):
     """Nothing can be dropped there; the message says why in one line."""
 
 
-def place_prop(scene: bpy.types.Scene, clip: bpy.types.MovieClip, kind: str | bpy.types.Object, xy_px: tuple[float, float], frame: int,
-               size: float | None = None) -> bpy.types.Object:
+def place_prop(
+    scene: bpy.types.Scene,
+    clip: bpy.types.MovieClip,
+    kind: str | bpy.types.Object,
+    xy_px: tuple[float, float],
+    frame: int,
+    size: float | None = None,
+) -> bpy.types.Object:
     """Put a prop on the surface seen at a pixel of the footage.
 
-    kind: "CONE", "CUBE", "CHROME", "GREY" or an object of the scene, which is moved. xy_px: px of the clip's full resolution, y down,
-    first pixel's centre at 0.5. frame: scene frame. size: height of a test object in scene units; by default a share of its distance.
+    kind: "CONE", "CUBE", "CHROME", "GREY" or an object of the scene, which is moved. xy_px: px of the clip's full
+    resolution, y down,
+    first pixel's centre at 0.5. frame: scene frame. size: height of a test object in scene units; by default a share of
+    its distance.
     Raises DropError.
     """
     point, normal = surface_at(scene, clip, xy_px, frame)
@@ -45,7 +55,11 @@ def place_prop(scene: bpy.types.Scene, clip: bpy.types.MovieClip, kind: str | bp
 
 def stand_on(ob: bpy.types.Object, point: np.ndarray, normal: np.ndarray) -> None:
     """Move an object so that its lowest point rests on a surface point; beside a wall it keeps clear of it. Its turn is kept."""
-    corners = np.array([ob.matrix_world @ Vector(corner) for corner in ob.bound_box]) if ob.type != "EMPTY" else np.array([ob.matrix_world.translation])
+    corners = (
+        np.array([ob.matrix_world @ Vector(corner) for corner in ob.bound_box])
+        if ob.type != "EMPTY"
+        else np.array([ob.matrix_world.translation])
+    )
     low, high = corners.min(0), corners.max(0)
     foot = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
     move = point - foot
@@ -58,8 +72,12 @@ def stand_on(ob: bpy.types.Object, point: np.ndarray, normal: np.ndarray) -> Non
     ob.matrix_world = matrix
 
 
-def camera_view(scene: bpy.types.Scene, clip: bpy.types.MovieClip, frame: int) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """The clip's camera at a scene frame, as it stands in the scene: OpenCV world-from-camera without scale, (fx, fy, cx, cy) in px."""
+def camera_view(
+    scene: bpy.types.Scene, clip: bpy.types.MovieClip, frame: int
+) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """The clip's camera at a scene frame, as it stands in the scene: OpenCV world-from-camera without scale, (fx, fy, cx,
+    cy) in px.
+    """
     camera = scene_objects.find(scene, clip.holdfast.uid, scene_objects.CAMERA)
     if camera is None:
         raise DropError("This clip has no solved camera in this scene: solve it first")
@@ -70,12 +88,18 @@ def camera_view(scene: bpy.types.Scene, clip: bpy.types.MovieClip, frame: int) -
     # The pixel aspect of the footage, which the scene may have been kept from.
     aspect = clip.tracking.camera.pixel_aspect
     ax, ay = coordinates.pixel_aspect(1.0, aspect)
-    lens = coordinates.BlenderLens(data.lens, data.sensor_width, data.sensor_height, data.sensor_fit, data.shift_x, data.shift_y, ax, ay)
+    lens = coordinates.BlenderLens(
+        data.lens, data.sensor_width, data.sensor_height, data.sensor_fit, data.shift_x, data.shift_y, ax, ay
+    )
     return c2w, coordinates.pixels_from_lens(lens, *clip.size)
 
 
-def surface_at(scene: bpy.types.Scene, clip: bpy.types.MovieClip, xy_px: tuple[float, float], frame: int) -> tuple[np.ndarray, np.ndarray]:
-    """Point and normal of the surface seen at a pixel: a proxy where there is one, else the plane of the points around. Raises DropError."""
+def surface_at(
+    scene: bpy.types.Scene, clip: bpy.types.MovieClip, xy_px: tuple[float, float], frame: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Point and normal of the surface seen at a pixel: a proxy where there is one, else the plane of the points around.
+    Raises DropError.
+    """
     c2w, intrinsics = camera_view(scene, clip, frame)
     lens = clip.tracking.camera
     local = coordinates.rays(np.array([xy_px], float), *intrinsics, lens.k1, lens.k2)[0]
@@ -96,9 +120,16 @@ def surface_at(scene: bpy.types.Scene, clip: bpy.types.MovieClip, xy_px: tuple[f
     return origin + depth * direction, normal
 
 
-def local_plane(scene: bpy.types.Scene, clip: bpy.types.MovieClip, xy_px: tuple[float, float], c2w: np.ndarray,
-                intrinsics: tuple[float, float, float, float]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The plane of the solved points around a pixel: a point (3,) and its normal (3,), towards the camera. None with too few points."""
+def local_plane(
+    scene: bpy.types.Scene,
+    clip: bpy.types.MovieClip,
+    xy_px: tuple[float, float],
+    c2w: np.ndarray,
+    intrinsics: tuple[float, float, float, float],
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The plane of the solved points around a pixel: a point (3,) and its normal (3,), towards the camera. None with too
+    few points.
+    """
     cloud = scene_objects.find(scene, clip.holdfast.uid, scene_objects.POINTS)
     if cloud is None or not len(cloud.data.vertices):
         return None
@@ -128,6 +159,7 @@ def local_plane(scene: bpy.types.Scene, clip: bpy.types.MovieClip, xy_px: tuple[
 
 
 # ---- test objects
+
 
 def make_test_object(kind: str, size: float) -> bpy.types.Object:
     """A test object of a height, its origin at the foot. kind: CONE, CUBE, CHROME or GREY."""

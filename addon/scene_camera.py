@@ -10,8 +10,16 @@ from mathutils import Matrix
 from . import clip_frames, compat, coordinates, jobfolder, scene_objects
 
 
-def build_camera(scene: bpy.types.Scene, collection: bpy.types.Collection, clip: bpy.types.MovieClip, shot: jobfolder.Shot,
-                 parent: bpy.types.Object, uid: str, scale: float, sensor_mm: float) -> bpy.types.Object:
+def build_camera(
+    scene: bpy.types.Scene,
+    collection: bpy.types.Collection,
+    clip: bpy.types.MovieClip,
+    shot: jobfolder.Shot,
+    parent: bpy.types.Object,
+    uid: str,
+    scale: float,
+    sensor_mm: float,
+) -> bpy.types.Object:
     """Make or renew the clip's camera. Its keys are in the solver's frame; the parent stands the scene up.
 
     scale: of the parent, for the size the camera is drawn at. An existing camera keeps its sensor fit.
@@ -45,7 +53,11 @@ def set_lens(data: bpy.types.Camera, shot: jobfolder.Shot, frames: np.ndarray, s
     middle = lenses[shot.middle]
     data.lens_unit = "MILLIMETERS"
     data.sensor_width, data.sensor_height = middle.sensor_width_mm, middle.sensor_height_mm
-    for path, values in (("lens", [x.lens_mm for x in lenses]), ("shift_x", [x.shift_x for x in lenses]), ("shift_y", [x.shift_y for x in lenses])):
+    for path, values in (
+        ("lens", [x.lens_mm for x in lenses]),
+        ("shift_x", [x.shift_x for x in lenses]),
+        ("shift_y", [x.shift_y for x in lenses]),
+    ):
         compat.clear_animation(data, path)
         setattr(data, path, getattr(middle, "lens_mm" if path == "lens" else path))
         if np.ptp(values) > 1e-7 * max(1.0, abs(values[0])):
@@ -72,14 +84,23 @@ def scene_frames(clip: bpy.types.MovieClip, shot: jobfolder.Shot) -> np.ndarray:
 
 # ---- scene settings
 
+
 def wanted_settings(clip: bpy.types.MovieClip, shot: jobfolder.Shot) -> dict:
     """Frame range, rate, resolution and pixel aspect the scene should have for a shot."""
     frames = scene_frames(clip, shot)
     aspect = coordinates.pixel_aspect(*shot.intrinsics[shot.middle][:2])
     fps = float(shot.clip.get("fps") or clip.fps or 24.0)
     rate, base = frame_rate(fps)
-    return {"frame_start": int(frames[0]), "frame_end": int(frames[-1]), "fps": rate, "fps_base": base, "resolution_x": shot.width,
-            "resolution_y": shot.height, "pixel_aspect_x": aspect[0], "pixel_aspect_y": aspect[1]}
+    return {
+        "frame_start": int(frames[0]),
+        "frame_end": int(frames[-1]),
+        "fps": rate,
+        "fps_base": base,
+        "resolution_x": shot.width,
+        "resolution_y": shot.height,
+        "pixel_aspect_x": aspect[0],
+        "pixel_aspect_y": aspect[1],
+    }
 
 
 def frame_rate(fps: float) -> tuple[int, float]:

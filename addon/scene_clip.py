@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import bpy
 import numpy as np
 
@@ -12,7 +15,9 @@ TRACK_PREFIX = "HF."  # tracks have no custom properties: the name tells whose t
 
 
 def set_clip_lens(clip: bpy.types.MovieClip, shot: jobfolder.Shot, sensor_mm: float) -> None:
-    """Sensor, focal length, principal point, pixel aspect and distortion of the clip's camera (the middle frame's, where they vary)."""
+    """Sensor, focal length, principal point, pixel aspect and distortion of the clip's camera (the middle frame's, where
+    they vary).
+    """
     fx, fy, cx, cy = shot.intrinsics[shot.middle]
     camera = clip.tracking.camera
     camera.sensor_width = sensor_mm
@@ -31,7 +36,9 @@ def own_tracks(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingTrack]:
 
 
 def write_tracks(clip: bpy.types.MovieClip, shot: jobfolder.Shot, limit: int) -> int:
-    """Write the solver's tracks as markers, the longest `limit` of them spread over the labels; earlier ones of ours go. Returns how many."""
+    """Write the solver's tracks as markers, the longest `limit` of them spread over the labels; earlier ones of ours go.
+    Returns how many.
+    """
     remove_tracks(clip)
     chosen = choose_tracks(shot, limit)
     if not len(chosen):
@@ -54,7 +61,7 @@ def write_tracks(clip: bpy.types.MovieClip, shot: jobfolder.Shot, limit: int) ->
         track = _emptied(spare.pop()) if spare else clip.tracking.tracks.new(name="", frame=frames[0])
         label = int(tracks.label[number]) if number < len(tracks.label) else 0
         track.name = f"{TRACK_PREFIX}{number:05d}"
-        _write_markers(track, frames, places)
+        write_markers(track, frames, places)
         _colour(track, label, errors.get(number), worst)
         written += 1
     for track in spare:
@@ -75,42 +82,54 @@ def choose_tracks(shot: jobfolder.Shot, limit: int) -> np.ndarray:
 
 
 def remove_tracks(clip: bpy.types.MovieClip) -> None:
-    """Remove the tracks Holdfast wrote. Only an operator can, and it needs a Clip editor: an area is one for a moment."""
+    """Remove the tracks Holdfast wrote. Only an operator can."""
     own = own_tracks(clip)
     if not own:
         return
+    # By name: references to tracks do not survive the removal of others.
+    selected = {track.name: track.select for track in clip.tracking.tracks if not track.name.startswith(TRACK_PREFIX)}
+    with clip_editor(clip) as override:
+        if override is None:
+            return
+        for name in selected:
+            clip.tracking.tracks[name].select = False
+        for track in own:
+            track.hide, track.lock, track.select = False, False, True
+            track.select_anchor = track.select_pattern = track.select_search = True
+        with bpy.context.temp_override(**override):
+            if bpy.ops.clip.delete_track.poll():
+                bpy.ops.clip.delete_track(confirm=False)
+    for name, select in selected.items():
+        if name in clip.tracking.tracks:
+            clip.tracking.tracks[name].select = select
+
+
+@contextlib.contextmanager
+def clip_editor(clip: bpy.types.MovieClip) -> Iterator[dict | None]:
+    """A context (for `temp_override`) in which the clip's operators work: an area is a Clip editor for a moment. None
+    without any area.
+    """
     place = _some_area()
     if place is None:
+        yield None
         return
     window, area = place
     before = area.type
-    selected = [(track, track.select) for track in clip.tracking.tracks if not track.name.startswith(TRACK_PREFIX)]
-    hidden = [(track, track.hide) for track in own]
+    area.type = "CLIP_EDITOR"
+    space = area.spaces.active
+    old_clip, old_mode = space.clip, space.mode
     try:
-        area.type = "CLIP_EDITOR"
-        space = area.spaces.active
-        old_clip, old_mode = space.clip, space.mode
         space.clip = clip
         space.mode = "TRACKING"
         clip.tracking.objects.active = clip.tracking.objects[0]
-        for track, _ in selected:
-            track.select = False
-        for track, _ in hidden:
-            track.hide, track.lock, track.select = False, False, True
-            track.select_anchor = track.select_pattern = track.select_search = True
         region = next((r for r in area.regions if r.type == "WINDOW"), None)
-        with bpy.context.temp_override(window=window, area=area, region=region, space_data=space):
-            if bpy.ops.clip.delete_track.poll():
-                bpy.ops.clip.delete_track(confirm=False)
+        yield {"window": window, "area": area, "region": region, "space_data": space}
+    finally:
         space.mode = old_mode
         if old_clip is not None:
             space.clip = old_clip
-    finally:
         if area.type != before:
             area.type = before
-        for track, select in [(t.name, s) for t, s in selected]:
-            if track in clip.tracking.tracks:
-                clip.tracking.tracks[track].select = select
 
 
 def _some_area() -> tuple[bpy.types.Window, bpy.types.Area] | None:
@@ -134,7 +153,7 @@ def _emptied(track: bpy.types.MovieTrackingTrack) -> bpy.types.MovieTrackingTrac
     return track
 
 
-def _write_markers(track: bpy.types.MovieTrackingTrack, frames: list[int], places: list) -> None:
+def write_markers(track: bpy.types.MovieTrackingTrack, frames: list[int], places: list) -> None:
     """Set a track's markers: places are fractions of the image, y down. Every gap is closed off by a disabled marker."""
     insert = track.markers.insert_frame
     known = set(frames)

@@ -9,7 +9,16 @@ CLIP_KEY = "holdfast_clip"  # custom property: id of the clip an object was made
 ROLE_KEY = "holdfast_role"  # custom property: what it is
 
 COLLECTION, PARENT, CAMERA, POINTS, PATH, GROUND, PROXY, PROP, LIGHT = (
-    "collection", "parent", "camera", "points", "path", "ground", "proxy", "prop", "light")
+    "collection",
+    "parent",
+    "camera",
+    "points",
+    "path",
+    "ground",
+    "proxy",
+    "prop",
+    "light",
+)
 
 
 def tagged(scene: bpy.types.Scene, uid: str, role: str) -> list[bpy.types.Object]:
@@ -41,9 +50,12 @@ def ensure_collection(scene: bpy.types.Scene, uid: str, name: str) -> bpy.types.
     return collection
 
 
-def ensure_object(scene: bpy.types.Scene, collection: bpy.types.Collection, uid: str, role: str, name: str,
-                  data: bpy.types.ID | None) -> bpy.types.Object:
-    """The object of a role with this data. One that exists is kept (constraints and links of others to it live on) and its data exchanged."""
+def ensure_object(
+    scene: bpy.types.Scene, collection: bpy.types.Collection, uid: str, role: str, name: str, data: bpy.types.ID | None
+) -> bpy.types.Object:
+    """The object of a role with this data. One that exists is kept (constraints and links of others to it live on) and its
+    data exchanged.
+    """
     ob = find(scene, uid, role)
     if ob is None:
         ob = bpy.data.objects.new(name, data)

@@ -14,8 +14,14 @@ _MATERIAL = "Holdfast Points"
 _NODES = "Holdfast Points"
 
 
-def build_points(scene: bpy.types.Scene, collection: bpy.types.Collection, clip: bpy.types.MovieClip, shot: jobfolder.Shot,
-                 parent: bpy.types.Object, uid: str) -> bpy.types.Object:
+def build_points(
+    scene: bpy.types.Scene,
+    collection: bpy.types.Collection,
+    clip: bpy.types.MovieClip,
+    shot: jobfolder.Shot,
+    parent: bpy.types.Object,
+    uid: str,
+) -> bpy.types.Object:
     """Make or renew the clip's point cloud, in the solver's frame under the parent."""
     points = shot.points
     mesh = bpy.data.meshes.new(f"{clip.name} Points")
@@ -23,8 +29,12 @@ def build_points(scene: bpy.types.Scene, collection: bpy.types.Collection, clip:
     mesh.vertices.foreach_set("co", points.xyz.astype(np.float32).ravel())
     colour = mesh.attributes.new(COLOUR_ATTRIBUTE, "FLOAT_COLOR", "POINT")
     colour.data.foreach_set("color", linear_colours(points.rgb).ravel())
-    for name, kind, values in ((ERROR_ATTRIBUTE, "FLOAT", points.error_px), ("depth_sigma", "FLOAT", points.depth_sigma),
-                               ("length", "INT", points.length), ("track", "INT", points.track)):
+    for name, kind, values in (
+        (ERROR_ATTRIBUTE, "FLOAT", points.error_px),
+        ("depth_sigma", "FLOAT", points.depth_sigma),
+        ("length", "INT", points.length),
+        ("track", "INT", points.track),
+    ):
         attribute = mesh.attributes.new(name, kind, "POINT")
         attribute.data.foreach_set("value", np.ascontiguousarray(values, np.float32 if kind == "FLOAT" else np.int32))
     mesh.color_attributes.active_color = mesh.color_attributes[COLOUR_ATTRIBUTE]

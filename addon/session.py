@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The solves of this Blender session: started, listened to by a timer within a time budget, imported when done, ended with Blender."""
+"""The solves of this Blender session: started, listened to by a timer within a time budget, imported when done, ended with
+Blender.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +71,12 @@ def start(scene: bpy.types.Scene, clip: bpy.types.MovieClip, scene_setup: str = 
         raise ValueError(f"Cannot write to {folder} ({error.strerror}): save the .blend file where you may write") from None
     python = solver_process.find_python(bpy.path.abspath(own.python) if own.python else "")
     settings = properties.solver_settings(clip, own)
-    solver = job.SolverJob(solver_process.command_line(python, solver_input(clip), str(folder), settings), folder,
-                           env=solver_process.environment(python), cwd=solver_process.solver_root())
+    solver = job.SolverJob(
+        solver_process.command_line(python, solver_input(clip), str(folder), settings),
+        folder,
+        env=solver_process.environment(python),
+        cwd=solver_process.solver_root(),
+    )
     shot = ShotJob(solver, clip.name, uid, scene.name, scene_setup)
     jobs[uid] = shot
     solver.start()
@@ -100,6 +106,7 @@ def finish(shot: ShotJob) -> None:
 
 
 # ---- the timer
+
 
 def listen() -> None:
     """Make sure the timer runs."""
@@ -131,8 +138,19 @@ def _import_as_one_step(shot: ShotJob) -> None:
     try:
         with bpy.context.temp_override(window=window):
             bpy.ops.holdfast.import_solve("EXEC_DEFAULT", True, uid=shot.uid)
+        if shot.imported and scene is not None and scene.camera and scene.camera.get("holdfast_clip") == shot.uid:
+            look_through_camera(scene)
     except RuntimeError as error:
         shot.message = shot.message or str(error).strip()
+
+
+def look_through_camera(scene: bpy.types.Scene) -> None:
+    """Have the viewports of a scene look through its camera."""
+    for window in bpy.context.window_manager.windows:
+        if window.scene == scene:
+            for area in window.screen.areas:
+                if area.type == "VIEW_3D" and area.spaces.active.region_3d is not None:
+                    area.spaces.active.region_3d.view_perspective = "CAMERA"
 
 
 def redraw() -> None:

@@ -20,8 +20,10 @@ def find_python(preferred: str = "") -> str:
 
     Raises FileNotFoundError, with what to do, when none of them exists.
     """
-    for source, path in ((f"the variable {PYTHON_VARIABLE}", os.environ.get(PYTHON_VARIABLE, "")),
-                         ("Holdfast's preferences", preferred)):
+    for source, path in (
+        (f"the variable {PYTHON_VARIABLE}", os.environ.get(PYTHON_VARIABLE, "")),
+        ("Holdfast's preferences", preferred),
+    ):
         if path:
             if not Path(path).is_file():
                 raise FileNotFoundError(f"No Python at {path}; correct {source} or leave it empty")
@@ -29,7 +31,12 @@ def find_python(preferred: str = "") -> str:
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     beside = []
     for prefix in dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix)):
-        beside += [Path(prefix, "bin", name), Path(prefix, "bin", "python3"), Path(prefix, "bin", "python.exe"), Path(prefix, "python.exe")]
+        beside += [
+            Path(prefix, "bin", name),
+            Path(prefix, "bin", "python3"),
+            Path(prefix, "bin", "python.exe"),
+            Path(prefix, "python.exe"),
+        ]
     # Some builds report Blender itself as sys.executable: only something called python will do.
     candidates = [Path(sys.executable)] if sys.executable and Path(sys.executable).name.lower().startswith("python") else []
     for path in candidates + beside:
@@ -46,7 +53,9 @@ def environment(python: str) -> dict[str, str]:
     paths = [str(solver_root())]
     if _same_python(python):
         # Wheels are installed for Blender's own Python; another one must bring its packages itself.
-        paths += [p for p in sys.path if Path(p).name == "site-packages" and ".local" in Path(p).parts and "extensions" in Path(p).parts]
+        paths += [
+            p for p in sys.path if Path(p).name == "site-packages" and ".local" in Path(p).parts and "extensions" in Path(p).parts
+        ]
         env.setdefault("PYTHONNOUSERSITE", "1")
     if env.get("PYTHONPATH"):
         paths.append(env["PYTHONPATH"])
@@ -65,10 +74,22 @@ def _same_python(python: str) -> bool:
 
 # Options that take a value as it is, by the key of the settings.
 _VALUE_OPTIONS = {
-    "start": "--start", "end": "--end", "step": "--step", "focal_px": "--focal-px", "focal_mm": "--focal-mm",
-    "sensor_mm": "--sensor-mm", "focal": "--focal", "motion": "--motion", "distortion": "--distortion", "mask": "--mask",
-    "depth_model": "--depth-model", "depth_maps": "--depth-maps", "device": "--device", "quality": "--quality",
-    "seed": "--seed", "threads": "--threads",
+    "start": "--start",
+    "end": "--end",
+    "step": "--step",
+    "focal_px": "--focal-px",
+    "focal_mm": "--focal-mm",
+    "sensor_mm": "--sensor-mm",
+    "focal": "--focal",
+    "motion": "--motion",
+    "distortion": "--distortion",
+    "mask": "--mask",
+    "depth_model": "--depth-model",
+    "depth_maps": "--depth-maps",
+    "device": "--device",
+    "quality": "--quality",
+    "seed": "--seed",
+    "threads": "--threads",
 }
 
 

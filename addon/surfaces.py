@@ -19,8 +19,15 @@ _EDGE_RATIO = 1.10  # neighbours further apart in depth than this belong to diff
 _PROXY_ROLES = (scene_objects.GROUND, scene_objects.PROXY)
 
 
-def build_surfaces(scene: bpy.types.Scene, collection: bpy.types.Collection, clip: bpy.types.MovieClip, shot: jobfolder.Shot,
-                   parent: bpy.types.Object, uid: str, has_ground: bool) -> list[bpy.types.Object]:
+def build_surfaces(
+    scene: bpy.types.Scene,
+    collection: bpy.types.Collection,
+    clip: bpy.types.MovieClip,
+    shot: jobfolder.Shot,
+    parent: bpy.types.Object,
+    uid: str,
+    has_ground: bool,
+) -> list[bpy.types.Object]:
     """Make or renew the ground plane and the proxies of a clip, in the solver's frame under the parent."""
     scene_objects.remove(scene, uid, *_PROXY_ROLES)
     made = []
@@ -42,8 +49,15 @@ def build_surfaces(scene: bpy.types.Scene, collection: bpy.types.Collection, cli
     return made
 
 
-def _proxy(scene: bpy.types.Scene, collection: bpy.types.Collection, uid: str, role: str, name: str, mesh: bpy.types.Mesh,
-           parent: bpy.types.Object) -> bpy.types.Object:
+def _proxy(
+    scene: bpy.types.Scene,
+    collection: bpy.types.Collection,
+    uid: str,
+    role: str,
+    name: str,
+    mesh: bpy.types.Mesh,
+    parent: bpy.types.Object,
+) -> bpy.types.Object:
     """An object that catches shadows and stays out of the artist's way."""
     ob = bpy.data.objects.new(name, mesh)
     scene_objects.tag(ob, uid, role)
@@ -97,6 +111,7 @@ def _ground_corners(shot: jobfolder.Shot, scene_from_world: np.ndarray) -> np.nd
 
 # ---- from depth maps to meshes
 
+
 def covering_keyframes(shot: jobfolder.Shot, most: int = MAX_PROXIES) -> list[int]:
     """Numbers of a few keyframes that together see what the shot sees: the middle one, then those that add most."""
     numbers = [n for n in shot.depth_files if n in shot.numbers]
@@ -140,7 +155,10 @@ def depth_mesh(shot: jobfolder.Shot, number: int, scene_from_world: np.ndarray |
     quads = np.stack([ids[:-1, :-1], ids[1:, :-1], ids[1:, 1:], ids[:-1, 1:]], -1).reshape(-1, 4)
     corner = depth.ravel()[quads]
     with np.errstate(invalid="ignore"):
-        keep = np.isfinite(corner).all(1) & (np.nanmax(np.where(np.isfinite(corner), corner, 0), 1) < _EDGE_RATIO * np.nanmin(np.where(np.isfinite(corner), corner, np.inf), 1))
+        keep = np.isfinite(corner).all(1) & (
+            np.nanmax(np.where(np.isfinite(corner), corner, 0), 1)
+            < _EDGE_RATIO * np.nanmin(np.where(np.isfinite(corner), corner, np.inf), 1)
+        )
     if scene_from_world is not None:
         scale = np.cbrt(np.linalg.det(scene_from_world[:3, :3]))
         height = (world @ scene_from_world[:3, :3].T + scene_from_world[:3, 3])[:, 2]
@@ -194,7 +212,7 @@ def bend_to_points(shot: jobfolder.Shot, index: int, pixels: np.ndarray, depth: 
     step = 4  # the correction is smooth: found on a coarser grid, then interpolated
     coarse = pixels[::step, ::step]
     distance2 = ((coarse[:, :, None] - where) ** 2).sum(-1)
-    weight = np.exp(-0.5 * distance2 / reach ** 2) * trust
+    weight = np.exp(-0.5 * distance2 / reach**2) * trust
     correction = (weight * ratio).sum(-1) / (weight.sum(-1) + 0.3)
     r = np.linspace(0, (rows - 1) / step, rows).clip(0, coarse.shape[0] - 1)
     c = np.linspace(0, (cols - 1) / step, cols).clip(0, coarse.shape[1] - 1)
@@ -207,13 +225,17 @@ def _bilinear(grid: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarra
     c0 = np.minimum(cols.astype(int), max(0, grid.shape[1] - 2))
     r1, c1 = np.minimum(r0 + 1, grid.shape[0] - 1), np.minimum(c0 + 1, grid.shape[1] - 1)
     fr, fc = (rows - r0)[:, None], (cols - c0)[None]
-    return ((1 - fr) * ((1 - fc) * grid[np.ix_(r0, c0)] + fc * grid[np.ix_(r0, c1)])
-            + fr * ((1 - fc) * grid[np.ix_(r1, c0)] + fc * grid[np.ix_(r1, c1)]))
+    return (1 - fr) * ((1 - fc) * grid[np.ix_(r0, c0)] + fc * grid[np.ix_(r0, c1)]) + fr * (
+        (1 - fc) * grid[np.ix_(r1, c0)] + fc * grid[np.ix_(r1, c1)]
+    )
 
 
 # ---- rays
 
-def hit(scene: bpy.types.Scene, uid: str, origin: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray, bpy.types.Object] | None:
+
+def hit(
+    scene: bpy.types.Scene, uid: str, origin: np.ndarray, direction: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, bpy.types.Object] | None:
     """First surface of a clip along a ray of the scene: point (3,), normal (3,) towards the ray's origin, and the object."""
     best = None
     for role in _PROXY_ROLES:

@@ -40,13 +40,18 @@ def write_png(path: Path, rgb: np.ndarray) -> None:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows.tobytes(), 1)) + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows.tobytes(), 1)) + chunk(b"IEND", b"")
+    )
 
 
 def rotation(axis: str, angle: float) -> np.ndarray:
     c, s = np.cos(angle), np.sin(angle)
-    return {"x": np.array([[1, 0, 0], [0, c, -s], [0, s, c]]), "y": np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]),
-            "z": np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])}[axis]
+    return {
+        "x": np.array([[1, 0, 0], [0, c, -s], [0, s, c]]),
+        "y": np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]),
+        "z": np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]),
+    }[axis]
 
 
 def project(points, c2w, fx, fy, cx, cy, k1=0.0, k2=0.0):
@@ -58,12 +63,30 @@ def project(points, c2w, fx, fy, cx, cy, k1=0.0, k2=0.0):
     return np.stack([fx * x * bend + cx, fy * y * bend + cy], 1), local[:, 2]
 
 
-def write_job(root: Path, width: int = 320, height: int = 180, frames: int = 8, first: int = 1001, focal: float = 300.0, pixel_aspect: float = 1.0,
-              centre: tuple[float, float] | None = None, zoom: bool = False, k1: float = 0.0, k2: float = 0.0, seed: int = 3, gauge: np.ndarray | None = None,
-              metric: bool = False, depth: bool = True, name: str = "shot", pictures: bool = True, tracks_per_point: int = 120) -> Synthetic:
+def write_job(
+    root: Path,
+    width: int = 320,
+    height: int = 180,
+    frames: int = 8,
+    first: int = 1001,
+    focal: float = 300.0,
+    pixel_aspect: float = 1.0,
+    centre: tuple[float, float] | None = None,
+    zoom: bool = False,
+    k1: float = 0.0,
+    k2: float = 0.0,
+    seed: int = 3,
+    gauge: np.ndarray | None = None,
+    metric: bool = False,
+    depth: bool = True,
+    name: str = "shot",
+    pictures: bool = True,
+    tracks_per_point: int = 120,
+) -> Synthetic:
     """Write footage (a numbered PNG sequence starting at `first`) and a job folder.
 
-    The scene is a floor at height 0 with a box on it, seen by a camera 1.5 above it, in metres with z up; `gauge` (4x4 similarity, world from
+    The scene is a floor at height 0 with a box on it, seen by a camera 1.5 above it, in metres with z up; `gauge` (4x4
+    similarity, world from
     metres) then puts everything into a frame as arbitrary as a real solve's.
     """
     rng = np.random.default_rng(seed)
@@ -92,29 +115,78 @@ def write_job(root: Path, width: int = 320, height: int = 180, frames: int = 8, 
     (folder / "depth").mkdir(parents=True, exist_ok=True)
     observations, tracks = _tracks(points, c2w, intrinsics, k1, k2, width, height, tracks_per_point)
     data = {
-        "schema": 1, "holdfast": "test", "width": width, "height": height, "motion": "free", "metric": metric,
-        "clip": {"path": str(root / f"{name}.{first:04d}.png"), "width": width, "height": height, "fps": 25.0, "frame_start": first, "frame_count": frames,
-                 "frames": [int(numbers[0]), int(numbers[-1])], "missing": [], "pixel_aspect": pixel_aspect, "is_sequence": True},
-        "camera": {"model": "radial2" if k2 else ("radial1" if k1 else "none"), "k1": k1, "k2": k2, "cx": cx, "cy": cy,
-                   "focal": "varying" if zoom else "constant", "row_time": 0.0},
-        "frames": [{"frame": int(n), "c2w": m.tolist(), "fx": k[0], "fy": k[1], "cx": k[2], "cy": k[3], "error_px": 0.1, "tracks": 50}
-                   for n, m, k in zip(numbers, c2w, intrinsics.tolist())],
-        "verdict": {"status": "good", "summary": "A good solve of a moving camera", "motion": "free", "motion_observable": True, "focal": "measured",
-                    "focal_range_px": [focal * 0.98, focal * 1.02], "distortion": "none", "depth": "helped", "error_px": 0.12,
-                    "statements": ["The camera moved freely.", "The focal length was measured."], "chosen": []},
-        "quality": {}, "warnings": [], "timings": {}, "depth": {"name": "exact"}, "keyframes": [int(numbers[frames // 2])],
+        "schema": 1,
+        "holdfast": "test",
+        "width": width,
+        "height": height,
+        "motion": "free",
+        "metric": metric,
+        "clip": {
+            "path": str(root / f"{name}.{first:04d}.png"),
+            "width": width,
+            "height": height,
+            "fps": 25.0,
+            "frame_start": first,
+            "frame_count": frames,
+            "frames": [int(numbers[0]), int(numbers[-1])],
+            "missing": [],
+            "pixel_aspect": pixel_aspect,
+            "is_sequence": True,
+        },
+        "camera": {
+            "model": "radial2" if k2 else ("radial1" if k1 else "none"),
+            "k1": k1,
+            "k2": k2,
+            "cx": cx,
+            "cy": cy,
+            "focal": "varying" if zoom else "constant",
+            "row_time": 0.0,
+        },
+        "frames": [
+            {"frame": int(n), "c2w": m.tolist(), "fx": k[0], "fy": k[1], "cx": k[2], "cy": k[3], "error_px": 0.1, "tracks": 50}
+            for n, m, k in zip(numbers, c2w, intrinsics.tolist())
+        ],
+        "verdict": {
+            "status": "good",
+            "summary": "A good solve of a moving camera",
+            "motion": "free",
+            "motion_observable": True,
+            "focal": "measured",
+            "focal_range_px": [focal * 0.98, focal * 1.02],
+            "distortion": "none",
+            "depth": "helped",
+            "error_px": 0.12,
+            "statements": ["The camera moved freely.", "The focal length was measured."],
+            "chosen": [],
+        },
+        "quality": {},
+        "warnings": [],
+        "timings": {},
+        "depth": {"name": "exact"},
+        "keyframes": [int(numbers[frames // 2])],
         "files": {"points": "points.npz", "tracks": "tracks.npz"},
     }
     (folder / "solve.json").write_text(json.dumps(data))
     count = len(points)
-    np.savez(folder / "points.npz", xyz=points.astype(np.float32), rgb=rng.integers(20, 235, (count, 3)).astype(np.uint8),
-             error_px=np.linspace(0.05, 0.6, count).astype(np.float32), length=np.full(count, frames), depth_sigma=np.full(count, 0.01, np.float32),
-             track=np.arange(count, dtype=np.int32))
+    np.savez(
+        folder / "points.npz",
+        xyz=points.astype(np.float32),
+        rgb=rng.integers(20, 235, (count, 3)).astype(np.uint8),
+        error_px=np.linspace(0.05, 0.6, count).astype(np.float32),
+        length=np.full(count, frames),
+        depth_sigma=np.full(count, 0.01, np.float32),
+        track=np.arange(count, dtype=np.int32),
+    )
     np.savez(folder / "tracks.npz", frame_numbers=numbers, **tracks)
     if depth:
         i = frames // 2
-        np.savez(folder / "depth" / f"{numbers[i]:06d}.npz", depth=_true_depth(c2w[i], intrinsics[i], width, height, gauge).astype(np.float32),
-                 scale=1.0, shift=0.0, spread=0.01)
+        np.savez(
+            folder / "depth" / f"{numbers[i]:06d}.npz",
+            depth=_true_depth(c2w[i], intrinsics[i], width, height, gauge).astype(np.float32),
+            scale=1.0,
+            shift=0.0,
+            spread=0.01,
+        )
     if pictures:
         for i, number in enumerate(numbers):
             write_png(root / f"{name}.{number:04d}.png", picture(width, height, observations[i], i))
@@ -140,8 +212,13 @@ def _tracks(points, c2w, intrinsics, k1, k2, width, height, most):
     count = len(points)
     label = np.zeros(count, np.int8)
     label[5::17] = 1
-    return seen, {**out, "sigma_px": np.full(len(out["track"]), 0.2, np.float32), "label": label, "held_out": np.zeros(count, bool),
-                  "point": np.where(label == 0, np.arange(count), -1)}
+    return seen, {
+        **out,
+        "sigma_px": np.full(len(out["track"]), 0.2, np.float32),
+        "label": label,
+        "held_out": np.zeros(count, bool),
+        "point": np.where(label == 0, np.arange(count), -1),
+    }
 
 
 def _true_depth(c2w, intrinsics, width, height, gauge):
@@ -167,7 +244,7 @@ def picture(width: int, height: int, pixels: np.ndarray, index: int) -> np.ndarr
     y, x = np.mgrid[:height, :width]
     image = np.stack([90 + 60 * x / width, 110 + 50 * y / height, np.full(x.shape, 120.0)], -1)
     for u, v in pixels:
-        image[max(0, int(v) - 1):int(v) + 1, max(0, int(u) - 1):int(u) + 1] = 40
+        image[max(0, int(v) - 1) : int(v) + 1, max(0, int(u) - 1) : int(u) + 1] = 40
     for i in range(index + 1):
-        image[2:6, 4 + 8 * i:8 + 8 * i] = 255
+        image[2:6, 4 + 8 * i : 8 + 8 * i] = 255
     return image.astype(np.uint8)

@@ -108,7 +108,10 @@ def test_solving_again_replaces_only_our_own(blender, shot, imported, tmp_path):
     imported.collection.objects.link(mine)
     mine.parent = imported.camera
     clip.tracking.tracks.new(name="By Hand", frame=1)
-    before = {name: len(getattr(blender.data, name)) for name in ("objects", "meshes", "cameras", "actions", "materials", "node_groups", "collections")}
+    before = {
+        name: len(getattr(blender.data, name))
+        for name in ("objects", "meshes", "cameras", "actions", "materials", "node_groups", "collections")
+    }
     camera, default_cube = imported.camera, blender.data.objects["Cube"]
     other = synthetic.write_job(tmp_path / "again", focal=310.0, seed=9, tracks_per_point=60)
     importer.import_shot(scene, clip, other.folder, "KEEP")
@@ -179,9 +182,14 @@ def test_broken_folders_say_so_and_change_nothing(blender, shot):
     clip = headless.load_clip(shot.footage)
     path = shot.folder / "solve.json"
     data = json.loads(path.read_text())
-    broken = {"missing": None, "not json": "{", "schema": json.dumps({**data, "schema": 99}), "no cameras": json.dumps({**data, "frames": []}),
-              "nan": json.dumps({**data, "frames": [{**data["frames"][0], "c2w": [[float("nan")] * 4] * 4}]}),
-              "no focal": json.dumps({**data, "frames": [{"frame": 1, "c2w": np.eye(4).tolist()}]})}
+    broken = {
+        "missing": None,
+        "not json": "{",
+        "schema": json.dumps({**data, "schema": 99}),
+        "no cameras": json.dumps({**data, "frames": []}),
+        "nan": json.dumps({**data, "frames": [{**data["frames"][0], "c2w": [[float("nan")] * 4] * 4}]}),
+        "no focal": json.dumps({**data, "frames": [{"frame": 1, "c2w": np.eye(4).tolist()}]}),
+    }
     before = sorted(ob.name for ob in blender.data.objects)
     for text in broken.values():
         path.unlink(missing_ok=True)
@@ -218,7 +226,11 @@ def test_import_is_quick(blender, tmp_path):
     truth = synthetic.write_job(tmp_path, frames=200, pictures=False)
     synthetic.write_png(truth.footage, np.zeros((truth.height, truth.width, 3), np.uint8))
     rng = np.random.default_rng(0)
-    np.savez(truth.folder / "points.npz", xyz=rng.normal(size=(5000, 3)).astype(np.float32) + (0, 6, 1), rgb=rng.integers(0, 255, (5000, 3)).astype(np.uint8))
+    np.savez(
+        truth.folder / "points.npz",
+        xyz=rng.normal(size=(5000, 3)).astype(np.float32) + (0, 6, 1),
+        rgb=rng.integers(0, 255, (5000, 3)).astype(np.uint8),
+    )
     clip = headless.load_clip(truth.footage)
     begun = time.process_time()
     importer.import_shot(blender.context.scene, clip, truth.folder, "SET")

@@ -49,8 +49,14 @@ def test_progress_on_the_way(tmp_path):
     assert job.state.value == "cancelled"
 
 
-@pytest.mark.parametrize("code", ["time.sleep(30)", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); say(event='progress', stage='adjust'); time.sleep(30)"],
-                         ids=["willing", "stubborn"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "time.sleep(30)",
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); say(event='progress', stage='adjust'); time.sleep(30)",
+    ],
+    ids=["willing", "stubborn"],
+)
 def test_cancel_takes_less_than_a_second(tmp_path, code):
     job = run(code, tmp_path, wait=False)
     limit = time.monotonic() + 10
@@ -67,8 +73,16 @@ def test_cancel_takes_less_than_a_second(tmp_path, code):
 
 
 def test_error_event_is_passed_on(tmp_path):
-    job = run("say(event='error', code='clip.black', message='Every frame is black', hint='Check the clip'); sys.exit(3)", tmp_path)
-    assert (job.state.value, job.code, job.message, job.hint, job.exit_code) == ("failed", "clip.black", "Every frame is black", "Check the clip", 3)
+    job = run(
+        "say(event='error', code='clip.black', message='Every frame is black', hint='Check the clip'); sys.exit(3)", tmp_path
+    )
+    assert (job.state.value, job.code, job.message, job.hint, job.exit_code) == (
+        "failed",
+        "clip.black",
+        "Every frame is black",
+        "Check the clip",
+        3,
+    )
 
 
 def test_death_is_told_clearly(tmp_path):
@@ -117,7 +131,9 @@ def test_settings_become_options(blender):
 
     clip = blender.data.movieclips.new if hasattr(blender.data.movieclips, "new") else None
     assert clip is None  # clips come from files only: the settings are tested on a real one below
-    command = solver_process.command_line("py", "clip.mp4", "out", {"focal_mm": 35.0, "sensor_mm": 24.89, "mask": "", "start": -1, "depth_model": "none"})
+    command = solver_process.command_line(
+        "py", "clip.mp4", "out", {"focal_mm": 35.0, "sensor_mm": 24.89, "mask": "", "start": -1, "depth_model": "none"}
+    )
     assert command[:7] == ["py", "-m", "solver", "solve", "clip.mp4", "--out", "out"]
     assert set(command[7:]) == {"--events", "--focal-mm=35", "--sensor-mm=24.89", "--start=-1", "--depth-model=none"}
     with pytest.raises(KeyError):
@@ -136,7 +152,11 @@ def test_operator_runs_the_solver_and_builds_the_scene(blender, tmp_path, monkey
 
     def command_line(python, clip, out, settings=None):
         asked.update(settings, clip=clip)
-        return [sys.executable, "-c", SPEAKS + f"shutil.copytree({str(truth.folder)!r}, {out!r}, dirs_exist_ok=True); say(event='result', summary='fine')"]
+        return [
+            sys.executable,
+            "-c",
+            SPEAKS + f"shutil.copytree({str(truth.folder)!r}, {out!r}, dirs_exist_ok=True); say(event='result', summary='fine')",
+        ]
 
     monkeypatch.setattr(process, "command_line", command_line)
     scene = blender.context.scene
@@ -160,7 +180,11 @@ def test_operator_reports_failure(blender, tmp_path, monkeypatch):
     from addon import headless
 
     truth = synthetic.write_job(tmp_path)
-    monkeypatch.setattr(process, "command_line", lambda *a: [sys.executable, "-c", SPEAKS + "say(event='error', code='c', message='Too dark', hint='h'); sys.exit(6)"])
+    monkeypatch.setattr(
+        process,
+        "command_line",
+        lambda *a: [sys.executable, "-c", SPEAKS + "say(event='error', code='c', message='Too dark', hint='h'); sys.exit(6)"],
+    )
     blender.context.scene.holdfast.clip = headless.load_clip(truth.footage)
     count = len(blender.data.objects)
     with pytest.raises(RuntimeError, match="Too dark"):

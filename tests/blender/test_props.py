@@ -14,7 +14,9 @@ from .test_round_trip import blender_pixels
 def scene(request, blender, tmp_path):
     from addon import headless, importer
 
-    truth = synthetic.write_job(tmp_path, width=640, height=360, focal=600.0, k1=request.param, gauge=np.diag([3.0, 3.0, 3.0, 1.0]))
+    truth = synthetic.write_job(
+        tmp_path, width=640, height=360, focal=600.0, k1=request.param, gauge=np.diag([3.0, 3.0, 3.0, 1.0])
+    )
     scene = headless.new_scene("shot")
     importer.import_shot(scene, headless.load_clip(truth.footage), truth.folder, "SET")
     scene["truth"] = request.param
@@ -75,7 +77,9 @@ def test_box_proxy_is_hit_before_the_wall(blender, scene):
     from addon import props
 
     scene, truth = scene
-    pixel, depth = synthetic.project(np.array([[0.0, 15.0, 1.5]]), truth.c2w[4], *truth.intrinsics[4], truth.k1, truth.k2)  # middle of the box's front
+    pixel, depth = synthetic.project(
+        np.array([[0.0, 15.0, 1.5]]), truth.c2w[4], *truth.intrinsics[4], truth.k1, truth.k2
+    )  # middle of the box's front
     point, _ = props.surface_at(scene, scene.holdfast.clip, tuple(pixel[0]), 5)
     camera = np.array(scene.camera.matrix_world.translation)
     parent = next(o for o in scene.objects if o.type == "EMPTY")
@@ -100,7 +104,9 @@ def test_bending_takes_a_wrong_map_to_the_points(tmp_path):
 
 @pytest.mark.slow
 def test_lock_frames_show_plate_and_prop(blender, scene, tmp_path):
-    """The render lies over the plate of its own frame, where the distorted true camera sees the prop, and hides behind the box."""
+    """The render lies over the plate of its own frame, where the distorted true camera sees the prop, and hides behind the
+    box.
+    """
     from addon import headless, pictures, props
 
     scene, truth = scene
@@ -126,7 +132,9 @@ def test_lock_frames_show_plate_and_prop(blender, scene, tmp_path):
         centre = np.array(parent.matrix_world.inverted() @ (ball.matrix_world @ Vector((0, 0, 0.25))))
         want, _ = synthetic.project(centre[None], truth.c2w[frame - 1], *truth.intrinsics[frame - 1], truth.k1, truth.k2)
         assert red.sum() > 200
-        assert np.abs(np.array([cols.mean() + 0.5, rows.mean() + 0.5]) - want[0]).max() < 2.0  # a ball off the axis is seen as an egg
+        assert (
+            np.abs(np.array([cols.mean() + 0.5, rows.mean() + 0.5]) - want[0]).max() < 2.0
+        )  # a ball off the axis is seen as an egg
         assert not red[:, 280:360].any()  # the one behind the box
     assert (scene.render.engine, scene.render.resolution_x, scene.camera.data.sensor_width, scene.frame_current) == before
     overview = headless.render_overview(tmp_path / "overview.png", (320, 180), scene)

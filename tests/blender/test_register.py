@@ -8,7 +8,12 @@ import inspect
 def known(bpy):
     classes = {name for name in dir(bpy.types) if "HOLDFAST" in name.upper()}
     operators = set(dir(bpy.ops.holdfast)) if hasattr(bpy.ops, "holdfast") else set()
-    return classes, {name for name in operators if not name.startswith("_")}, hasattr(bpy.types.Scene, "holdfast"), hasattr(bpy.types.MovieClip, "holdfast")
+    return (
+        classes,
+        {name for name in operators if not name.startswith("_")},
+        hasattr(bpy.types.Scene, "holdfast"),
+        hasattr(bpy.types.MovieClip, "holdfast"),
+    )
 
 
 def handlers(bpy):

@@ -19,8 +19,15 @@ CASES = {
     "off centre": {"centre": (150.0, 101.5)},
     "portrait off centre": {"width": 180, "height": 320, "centre": (99.0, 130.0), "pixel_aspect": 1.2},
     "zoom": {"zoom": True},
-    "far gauge": {"gauge": np.diag([0.01, 0.01, 0.01, 1.0]) @ np.block([[synthetic.rotation("x", 2.0) @ synthetic.rotation("z", 0.7), np.array([[3.0], [-2.0], [5.0]])],
-                                                                        [np.zeros((1, 3)), np.ones((1, 1))]])},
+    "far gauge": {
+        "gauge": np.diag([0.01, 0.01, 0.01, 1.0])
+        @ np.block(
+            [
+                [synthetic.rotation("x", 2.0) @ synthetic.rotation("z", 0.7), np.array([[3.0], [-2.0], [5.0]])],
+                [np.zeros((1, 3)), np.ones((1, 1))],
+            ]
+        )
+    },
 }
 
 
@@ -28,7 +35,9 @@ def blender_pixels(bpy, scene, camera, points_world):
     """Pixels (N, 2), y down, from Blender's own projection matrix."""
     depsgraph = bpy.context.evaluated_depsgraph_get()
     render = scene.render
-    matrix = camera.calc_matrix_camera(depsgraph, x=render.resolution_x, y=render.resolution_y, scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y)
+    matrix = camera.calc_matrix_camera(
+        depsgraph, x=render.resolution_x, y=render.resolution_y, scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y
+    )
     view = camera.matrix_world.normalized().inverted()
     clip = np.array([list(matrix @ view @ Vector((*p, 1.0))) for p in points_world])
     ndc = clip[:, :2] / clip[:, 3:]
@@ -80,7 +89,9 @@ def test_keys_turn_the_short_way():
     q = coordinates.quaternions(np.array([synthetic.rotation("y", a) @ synthetic.rotation("x", 0.3) for a in angles]))
     assert (np.einsum("ij,ij->i", q[1:], q[:-1]) > 0.99).all()
     for angle, row in zip(angles, q):
-        assert np.allclose(synthetic.rotation("y", angle) @ synthetic.rotation("x", 0.3), np.array(Quaternion(row).to_matrix()), atol=1e-6)
+        assert np.allclose(
+            synthetic.rotation("y", angle) @ synthetic.rotation("x", 0.3), np.array(Quaternion(row).to_matrix()), atol=1e-6
+        )
 
 
 @pytest.mark.parametrize(("k1", "k2"), [(-0.2, 0.05), (0.1, 0.0), (-0.1, 0.0), (0.05, -0.02)])
