@@ -68,6 +68,11 @@ def find_peer(name: str) -> Peer:
     return holdfast_with(name.split(":", 1)[1]) if name.startswith("holdfast:") else PEERS[name]
 
 
+def short_name(name: str) -> str:
+    """A peer's name for tables: a network's path gives way to its stem."""
+    return f"holdfast:{Path(name.split(':', 1)[1]).stem}" if name.startswith("holdfast:") else name
+
+
 def solve(name: str, shot_name: str, clip: Path, out: Path, mask: Path | None = None, solver_root: Path = ROOT) -> Run:
     """Run a peer on a clip and read its result. Never raises for the peer's own failures.
 
