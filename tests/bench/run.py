@@ -59,7 +59,8 @@ def run_one(peer: str, shot: Shot, out: Path, solver_root: Path = ROOT) -> dict:
     duration_s = len(truth.c2w) / float(truth.info.get("fps", 24))
     verdict = run.solve.get("verdict", {})
     return {
-        "shot": shot.name, "title": shot.title, "peer": peers.short_name(peer), "peer_title": peers.find_peer(peer).title, "note": run.note,
+        "shot": shot.name, "title": shot.title, "peer": peers.short_name(peer), "peer_title": peers.find_peer(peer).title,
+        "note": run.note,
         "baseline_over_depth_pct": tables.baseline_pct(truth), "duration_s": duration_s,
         "wall_s": run.wall_s, "wall_over_duration": run.wall_s / duration_s, "peak_mb": run.peak_mb, "stages_s": run.stages_s,
         "verdict": {k: verdict.get(k) for k in VERDICT_KEYS},
