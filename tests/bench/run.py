@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from tests.bench import metrics, peers, tables
-from tests.bench.shots import KINDS, ROOT, Shot, ensure_shot
+from tests.bench.shots import KINDS, ROOT, Shot, ensure_shot, mask_folder
 
 CLIPS = ROOT.parent / "shared" / "clips"
 VERDICT_KEYS = ("status", "motion", "focal", "focal_range_px", "distortion", "depth", "error_px", "summary")
@@ -52,7 +52,7 @@ def run_one(peer: str, shot: Shot, out: Path, solver_root: Path = ROOT) -> dict:
     """Solve and score; a plain dict for the table and the JSON."""
     truth = metrics.load_truth(shot.truth)
     folder = out / "solves" / f"{shot.name.replace('/', '-')}.{peers.short_name(peer).replace(':', '-')}"
-    run = peers.solve(peer, shot.name, shot.movie, folder, shot.movie.with_name(shot.movie.stem + ".masks"), solver_root)
+    run = peers.solve(peer, shot.name, shot.movie, folder, mask_folder(shot) if peer == "holdfast-mask" else None, solver_root)
     scored = (
         metrics.score(truth, run.cameras) if run.cameras else {"frames": len(truth.c2w), "registered": 0, "registered_pct": 0.0}
     )
@@ -107,6 +107,8 @@ def main(argv: list[str]) -> int:
     for name in names:
         for shot in choose_shots([name], size, count, options.seed):
             for peer in chosen_peers:
+                if peer == "holdfast-mask" and mask_folder(shot) is None:
+                    continue
                 result = run_one(peer, shot, options.out, options.solver.resolve())
                 results.append(result)
                 print(f"[{time.monotonic() - started:6.0f} s] {tables.one_line(result)}", flush=True)

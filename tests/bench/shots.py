@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from tests.bench import movers, scenes, textures, trajectories
@@ -243,6 +244,25 @@ def ensure_shot(name: str, size: tuple[int, int], count: int, seed: int, say: Ca
 
     render.render_shot(name, place, path, render.Lens(**kind.lens), size, count, folder, seed, say=progress)
     return shot
+
+
+def mask_folder(shot: Shot) -> Path | None:
+    """A folder of mask images of the shot's movers (white: ignore), made once; None for a shot without masks of all frames."""
+    packed = shot.movie.with_name(shot.movie.stem + ".mask.npz")
+    if not packed.exists():
+        return None
+    folder = shot.movie.with_name(shot.movie.stem + ".masks")
+    with np.load(packed) as data:
+        if "shape" not in data.files or len(data.files) < 2:
+            return None
+        height, width = data["shape"]
+        folder.mkdir(exist_ok=True)
+        for name in data.files:
+            target = folder / f"mask_{int(name):06d}.png" if name.isdigit() else None
+            if target and not target.exists():
+                bits = np.unpackbits(data[name], count=height * width).reshape(height, width)
+                cv2.imwrite(str(target), bits * np.uint8(255))
+    return folder
 
 
 def make_sample() -> Shot:
