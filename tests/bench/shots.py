@@ -191,6 +191,10 @@ KINDS: dict[str, Kind] = {
 }
 
 
+# Read at import: a file edited while a bench runs would be read at the wrong lines later.
+SOURCES = {name: inspect.getsource(kind.make) for name, kind in KINDS.items()}
+
+
 @dataclass(frozen=True)
 class Shot:
     """A rendered shot on disk."""
@@ -215,14 +219,14 @@ def _meaning(source: str) -> str:
     return ast.dump(tree)
 
 
-def recipe_hash(make: Callable, lens: dict) -> str:
+def recipe_hash(name: str) -> str:
     """Changes with any code that decides what a shot looks like, so that a stale one is rendered again."""
     from models.training import primitives, raster, shaders
     from tests.bench import render
 
     modules = (textures, scenes, movers, trajectories, render, raster, primitives, shaders)
-    parts = [_meaning(inspect.getsource(part)) for part in (*modules, make)]
-    return hashlib.sha256("\n".join([*parts, str(sorted(lens.items()))]).encode()).hexdigest()[:10]
+    parts = [_meaning(source) for source in (*map(inspect.getsource, modules), SOURCES[name])]
+    return hashlib.sha256("\n".join([*parts, str(sorted(KINDS[name].lens.items()))]).encode()).hexdigest()[:10]
 
 
 def ensure_shot(name: str, size: tuple[int, int], count: int, seed: int, say: Callable[[str], None] = print) -> Shot:
@@ -230,7 +234,7 @@ def ensure_shot(name: str, size: tuple[int, int], count: int, seed: int, say: Ca
     from tests.bench import render
 
     kind = KINDS[name]
-    folder = CACHE / f"{size[0]}x{size[1]}_{count}_{seed}" / f"{name}-{recipe_hash(kind.make, kind.lens)}"
+    folder = CACHE / f"{size[0]}x{size[1]}_{count}_{seed}" / f"{name}-{recipe_hash(name)}"
     shot = Shot(name, folder / f"{name}.mp4", folder / f"{name}.gt.json", kind)
     if shot.movie.exists():
         return shot
