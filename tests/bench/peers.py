@@ -68,6 +68,11 @@ def find_peer(name: str) -> Peer:
     return holdfast_with(name.split(":", 1)[1]) if name.startswith("holdfast:") else PEERS[name]
 
 
+def short_name(name: str) -> str:
+    """A peer's name for tables: a network's path gives way to its stem."""
+    return f"holdfast:{Path(name.split(':', 1)[1]).stem}" if name.startswith("holdfast:") else name
+
+
 def solve(name: str, shot_name: str, clip: Path, out: Path, mask: Path | None = None, solver_root: Path = ROOT) -> Run:
     """Run a peer on a clip and read its result. Never raises for the peer's own failures.
 
@@ -96,7 +101,7 @@ def solve(name: str, shot_name: str, clip: Path, out: Path, mask: Path | None = 
         run.note = (tail[-1] if tail else "no camera")[:200]
         return run
     run.cameras = cameras
-    cameras.observed = _observed(out)
+    cameras.observed = observed_points(out)
     return run
 
 
@@ -118,7 +123,7 @@ def _watch(command: list[str], sink: BinaryIO, folder: Path) -> tuple[int, float
         time.sleep(0.05)
 
 
-def _observed(out: Path) -> dict[int, np.ndarray]:
+def observed_points(out: Path) -> dict[int, np.ndarray]:
     """Per frame, the solved points it sees: from a peer's observed.npz, or from Holdfast's points and tracks."""
     if (out / "observed.npz").exists():
         with np.load(out / "observed.npz") as data:

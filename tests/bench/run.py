@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from tests.bench import metrics, peers, tables
-from tests.bench.shots import KINDS, ROOT, Shot, ensure_shot
+from tests.bench.shots import KINDS, ROOT, Shot, ensure_shot, mask_folder
 
 CLIPS = ROOT.parent / "shared" / "clips"
 VERDICT_KEYS = ("status", "motion", "focal", "focal_range_px", "distortion", "depth", "error_px", "summary")
@@ -51,15 +51,16 @@ def _from_movie(movie: Path) -> Shot:
 def run_one(peer: str, shot: Shot, out: Path, solver_root: Path = ROOT) -> dict:
     """Solve and score; a plain dict for the table and the JSON."""
     truth = metrics.load_truth(shot.truth)
-    folder = out / "solves" / f"{shot.name.replace('/', '-')}.{peer.replace('/', '-').replace(':', '-')}"
-    run = peers.solve(peer, shot.name, shot.movie, folder, shot.movie.with_name(shot.movie.stem + ".masks"), solver_root)
+    folder = out / "solves" / f"{shot.name.replace('/', '-')}.{peers.short_name(peer).replace(':', '-')}"
+    run = peers.solve(peer, shot.name, shot.movie, folder, mask_folder(shot) if peer == "holdfast-mask" else None, solver_root)
     scored = (
         metrics.score(truth, run.cameras) if run.cameras else {"frames": len(truth.c2w), "registered": 0, "registered_pct": 0.0}
     )
     duration_s = len(truth.c2w) / float(truth.info.get("fps", 24))
     verdict = run.solve.get("verdict", {})
     return {
-        "shot": shot.name, "title": shot.title, "peer": peer, "peer_title": peers.find_peer(peer).title, "note": run.note,
+        "shot": shot.name, "title": shot.title, "peer": peers.short_name(peer), "peer_title": peers.find_peer(peer).title,
+        "note": run.note,
         "baseline_over_depth_pct": tables.baseline_pct(truth), "duration_s": duration_s,
         "wall_s": run.wall_s, "wall_over_duration": run.wall_s / duration_s, "peak_mb": run.peak_mb, "stages_s": run.stages_s,
         "verdict": {k: verdict.get(k) for k in VERDICT_KEYS},
@@ -106,6 +107,8 @@ def main(argv: list[str]) -> int:
     for name in names:
         for shot in choose_shots([name], size, count, options.seed):
             for peer in chosen_peers:
+                if peer == "holdfast-mask" and mask_folder(shot) is None:
+                    continue
                 result = run_one(peer, shot, options.out, options.solver.resolve())
                 results.append(result)
                 print(f"[{time.monotonic() - started:6.0f} s] {tables.one_line(result)}", flush=True)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from tests.bench import movers, scenes, textures, trajectories
@@ -190,6 +191,10 @@ KINDS: dict[str, Kind] = {
 }
 
 
+# Read at import: a file edited while a bench runs would be read at the wrong lines later.
+SOURCES = {name: inspect.getsource(kind.make) for name, kind in KINDS.items()}
+
+
 @dataclass(frozen=True)
 class Shot:
     """A rendered shot on disk."""
@@ -214,14 +219,14 @@ def _meaning(source: str) -> str:
     return ast.dump(tree)
 
 
-def recipe_hash(make: Callable, lens: dict) -> str:
+def recipe_hash(name: str) -> str:
     """Changes with any code that decides what a shot looks like, so that a stale one is rendered again."""
     from models.training import primitives, raster, shaders
     from tests.bench import render
 
     modules = (textures, scenes, movers, trajectories, render, raster, primitives, shaders)
-    parts = [_meaning(inspect.getsource(part)) for part in (*modules, make)]
-    return hashlib.sha256("\n".join([*parts, str(sorted(lens.items()))]).encode()).hexdigest()[:10]
+    parts = [_meaning(source) for source in (*map(inspect.getsource, modules), SOURCES[name])]
+    return hashlib.sha256("\n".join([*parts, str(sorted(KINDS[name].lens.items()))]).encode()).hexdigest()[:10]
 
 
 def ensure_shot(name: str, size: tuple[int, int], count: int, seed: int, say: Callable[[str], None] = print) -> Shot:
@@ -229,7 +234,7 @@ def ensure_shot(name: str, size: tuple[int, int], count: int, seed: int, say: Ca
     from tests.bench import render
 
     kind = KINDS[name]
-    folder = CACHE / f"{size[0]}x{size[1]}_{count}_{seed}" / f"{name}-{recipe_hash(kind.make, kind.lens)}"
+    folder = CACHE / f"{size[0]}x{size[1]}_{count}_{seed}" / f"{name}-{recipe_hash(name)}"
     shot = Shot(name, folder / f"{name}.mp4", folder / f"{name}.gt.json", kind)
     if shot.movie.exists():
         return shot
@@ -243,6 +248,25 @@ def ensure_shot(name: str, size: tuple[int, int], count: int, seed: int, say: Ca
 
     render.render_shot(name, place, path, render.Lens(**kind.lens), size, count, folder, seed, say=progress)
     return shot
+
+
+def mask_folder(shot: Shot) -> Path | None:
+    """A folder of mask images of the shot's movers (white: ignore), made once; None for a shot without masks of all frames."""
+    packed = shot.movie.with_name(shot.movie.stem + ".mask.npz")
+    if not packed.exists():
+        return None
+    folder = shot.movie.with_name(shot.movie.stem + ".masks")
+    with np.load(packed) as data:
+        if "shape" not in data.files or len(data.files) < 2:
+            return None
+        height, width = data["shape"]
+        folder.mkdir(exist_ok=True)
+        for name in data.files:
+            target = folder / f"mask_{int(name):06d}.png" if name.isdigit() else None
+            if target and not target.exists():
+                bits = np.unpackbits(data[name], count=height * width).reshape(height, width)
+                cv2.imwrite(str(target), bits * np.uint8(255))
+    return folder
 
 
 def make_sample() -> Shot:
