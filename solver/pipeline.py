@@ -128,7 +128,7 @@ def solve(
         settings = replace(
             settings, focal_px=0.5 * info.width / np.tan(np.radians(float(np.median(fov))) / 2), focal_source="network"
         )
-    view = ShotView(tracked.tracks, info.width, info.height, maps)
+    view = ShotView(tracked.tracks, info.width, info.height, maps, pixel_aspect=info.pixel_aspect)
     winner, contenders, tracks, held = reconstruct(view, settings, effort, progress, watch)
     solution = assemble(clip, settings, view, tracked, winner, contenders, tracks, held, maps, depth, progress, watch)
     return replace(

@@ -140,7 +140,7 @@ def questions(settings: Settings, base: Model) -> list[Question]:
         out.append(Question("focal", ({"focal_varies": False}, {"focal_varies": True})))
     if settings.rolling_shutter == "auto":
         # A property of the camera, not of noise: it shows in all of the picture or it is not there.
-        out.append(Question("rolling shutter", ({"row_time": False}, {"row_time": True}), 0.06, 5.0))
+        out.append(Question("rolling shutter", ({"row_time": False}, {"row_time": True}), 0.03, 5.0))
     if settings.distortion == "auto":
         lenses = ({"k1": False, "k2": False}, {"k1": True, "k2": False}, {"k1": True, "k2": True})
         out.append(Question("distortion", lenses))

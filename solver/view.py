@@ -51,11 +51,14 @@ class ShotView:
         height: int,
         depth_maps: dict[int, DepthMap],
         principal: tuple[float, float] | None = None,
+        pixel_aspect: float = 1.0,
     ) -> None:
         self.tracks, self.width, self.height = tracks, width, height
         self.centre = np.array(principal if principal is not None else (width / 2, height / 2))
+        self.pixel_aspect = pixel_aspect
         self.frame_count = len(tracks.frame_numbers)
-        self.xy = tracks.xy - self.centre
+        # pixels that are not square: rows are brought to the columns' unit, so that one focal length serves both
+        self.xy = (tracks.xy - self.centre) / np.array([1.0, pixel_aspect])
         self.sigma = np.hypot(SIGMA_FLOOR_PX, tracks.sigma_px.astype(np.float64))
         self.keys = sorted(depth_maps)
         self.depth_kind = depth_maps[self.keys[0]].kind if self.keys else "depth"
@@ -92,7 +95,7 @@ class ShotView:
             velocity[side][linked] += d[linked]
             weight[side][linked] += 1
         velocity /= np.maximum(weight, 1)[:, None]
-        return velocity * (self.tracks.xy[:, 1] / self.height - 0.5)[:, None]
+        return velocity * (self.tracks.xy[:, 1] / self.height - 0.5)[:, None] / np.array([1.0, self.pixel_aspect])
 
     def problem(self, frames: np.ndarray, tracks: np.ndarray, *, min_views: int = 2, depth: bool = True) -> Problem:
         """Observations of the given tracks (N,) bool in the given frames (ascending indices)."""
