@@ -307,7 +307,7 @@ class Adjustment:
         for used in range(1, max_iterations + 1):
             lin = self.linearise(x, proj)
             accepted = False
-            for _ in range(8):
+            for attempt in range(8):
                 solved = self.solve_damped(lin, damping)
                 if solved is not None:
                     d_all, d_point = solved
@@ -329,7 +329,8 @@ class Adjustment:
                 break
             gain = (cost - trial_cost) / max(cost, 1e-12)
             x, cost, proj = trial, trial_cost, trial_proj
-            damping = max(damping / 10, 1e-10)
+            if attempt == 0:  # a level that was just found too low is not tried again at once
+                damping = max(damping / 10, 1e-10)
             if progress is not None:
                 progress(used, max_iterations)
             # Along a flat valley (focal length against depth) a damped step gains little however far there is to go

@@ -117,11 +117,12 @@ def candidates(view: ShotView, settings: Settings, use_depth: bool) -> list[Star
 
 def best_starts(
     view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: list[StartOptions], seed: int, progress=None
-) -> list[Started]:
-    """Starts, the best first (mean saturating cost of the pixels).
+) -> tuple[list[Started], bool]:
+    """(starts, the best first by the mean saturating cost of the pixels; whether the camera travels beyond doubt).
 
-    All candidates run on a third of the frames and tracks; the best of them, and what is close to it, run in full.
+    All candidates run on half of the frames and tracks; the best, and a second that is close to it, run in full.
     """
+    travels = False
     if len(options) > 2 and len(frames) >= 9:
         few = frames[np.unique(np.linspace(0, len(frames) - 1, max(6, len(frames) // 2)).round().astype(int))]
         few = _close_gaps(view, few, share=0.3)
@@ -132,9 +133,10 @@ def best_starts(
             heats.append(start(view, few, some, o, seed).cost)
             if progress is not None:
                 progress(i + 1, len(options) + 2)
+        moving = [h for h, o in zip(heats, options, strict=True) if o.translation]
+        turning = [h for h, o in zip(heats, options, strict=True) if not o.translation]
+        travels = bool(moving and turning and min(turning) > 3 * min(moving) + 1)
         order = np.argsort(heats, kind="stable")
-        options = [options[i] for i in order[:2]]
-    done = []
-    for o in options:
-        done.append(start(view, frames, tracks, o, seed))
-    return sorted(done, key=lambda s: s.cost)
+        options = [options[i] for i in order[:2] if heats[i] < 1.6 * heats[order[0]] + 0.5]
+    done = [start(view, frames, tracks, o, seed) for o in options]
+    return sorted(done, key=lambda s: s.cost), travels

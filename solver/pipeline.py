@@ -177,7 +177,7 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
         return still(view, settings, tracks, held, watch)
     frames = start_frames(view, effort.start_frames, use_depth)
     chosen = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
-    starts = best_starts(
+    starts, travels = best_starts(
         view,
         frames,
         chosen,
@@ -187,7 +187,8 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
     )
     # the best go on until they have settled; a start cut short says little about where it would end
     settled = [settle(view, settings, s, frames, chosen, use_depth) for s in contrasting(starts)]
-    if settings.distortion == "auto":
+    unsettled = settled[0].state.scale > 1.2 or (settled[0].state.label[chosen] == LABEL_STATIC).mean() < 0.85
+    if settings.distortion == "auto" and unsettled:
         # a strongly bent picture never settles under a straight lens: the same start, with distortion
         bent = replace(starts[0].options, distortion=True)
         settled.append(settle(view, settings, start(view, frames, chosen, bent, settings.seed), frames, chosen, use_depth))
@@ -208,7 +209,7 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
     winner, contenders = decide(
         view,
         base,
-        questions(settings, model),
+        questions(settings, model, travels),
         solve_frames,
         tracks,
         held,

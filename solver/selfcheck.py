@@ -29,7 +29,7 @@ class HeldOut:
     rms_px: float
 
 
-@dataclass
+@dataclass(eq=False)
 class Contender:
     """A model with its reconstruction and its score."""
 
@@ -131,10 +131,10 @@ class Question:
     needed_sigmas: float = NEEDED_SIGMAS
 
 
-def questions(settings: Settings, base: Model) -> list[Question]:
-    """What is to be decided under the user's settings, in order."""
+def questions(settings: Settings, base: Model, travels: bool) -> list[Question]:
+    """What is to be decided under the user's settings, in order. travels: the starts left no doubt about it."""
     out = []
-    if settings.motion == "auto" and base.translation:
+    if settings.motion == "auto" and base.translation and not travels:
         out.append(Question("motion", ({"translation": False}, {"translation": True})))
     if base.focal_varies and settings.focal_mode == "auto":
         out.append(Question("focal", ({"focal_varies": False}, {"focal_varies": True})))
@@ -143,7 +143,8 @@ def questions(settings: Settings, base: Model) -> list[Question]:
         out.append(Question("rolling shutter", ({"row_time": False}, {"row_time": True}), 0.03, 5.0))
     if settings.distortion == "auto":
         lenses = ({"k1": False, "k2": False}, {"k1": True, "k2": False}, {"k1": True, "k2": True})
-        out.append(Question("distortion", lenses))
+        # Without distortion in the picture its terms gain some hundredths of a percent; a real term, however small, far more.
+        out.append(Question("distortion", lenses, 0.005, 2.0))
     return out
 
 
@@ -171,19 +172,24 @@ def decide(
     contenders: list[Contender] = []
     winner = base
     for n, question in enumerate(asked):
-        rivals = [contend(view, winner, replace(winner.model, **c), frames, solving, jury, unit, iterations) for c in question.changes]
+        rivals = []
+        for change in question.changes:
+            model = replace(winner.model, **change)
+            known = winner if n and model == winner.model else None  # already adjusted without the jury
+            rivals.append(known or contend(view, winner, model, frames, solving, jury, unit, iterations))
         best = rivals[0]
-        best.why = f"{question.about}: the simplest; nothing richer is better beyond noise"
+        if not best.why:
+            best.why = f"{question.about}: the simplest; nothing richer is better beyond noise"
         for rival in rivals[1:]:
             share, sigmas = compare(best.held, rival.held)
             figures = f"{100 * share:+.1f} %, {sigmas:+.1f} standard errors"
             if sigmas > question.needed_sigmas and share > question.needed_share:
                 rival.why = f"{question.about}: better than {best.model.name} on held-out tracks ({figures})"
-                best.why = f"{question.about}: beaten"
+                best.why = f"{question.about}: beaten by {rival.model.name}"
                 best = rival
             else:
                 rival.why = f"{question.about}: no better than {best.model.name} beyond noise ({figures})"
-        contenders += rivals
+        contenders += [r for r in rivals if r not in contenders]
         winner = best
         if progress is not None:
             progress(n + 1, len(asked))
