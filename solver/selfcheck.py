@@ -137,7 +137,8 @@ def questions(settings: Settings, base: Model, travels: bool) -> list[Question]:
     """What is to be decided under the user's settings, in order. travels: the starts left no doubt about it."""
     out = []
     if settings.motion == "auto" and not travels:
-        out.append(Question("motion", ({"translation": False}, {"translation": True})))
+        # Trackers are off by some hundredths of a pixel in ways that follow the picture; a path must explain more than that.
+        out.append(Question("motion", ({"translation": False}, {"translation": True}), 0.08, 4.0))
     if base.focal_varies and settings.focal_mode == "auto":
         out.append(Question("focal", ({"focal_varies": False}, {"focal_varies": True})))
     if settings.rolling_shutter == "auto":
