@@ -147,6 +147,8 @@ def best_starts(
         turning = [h for h in heats if not h.options.translation]
         travels = bool(moving and turning and turning[0].cost > 3 * moving[0].cost + 1)
         options = [found_options(h, few) for h in heats[:2] if h.cost < 1.6 * heats[0].cost + 0.5]
+        if moving and turning and turning[0].cost < 2.5 * moving[0].cost + 0.5 and not any(not o.translation for o in options):
+            options.append(found_options(turning[0], few))  # far fewer unknowns: it need not fit quite as well as yet
         if moving and turning and not travels:
             # a pan tells its focal length by turning alone: travel from there
             focal = found_options(turning[0], few).focal_px

@@ -36,7 +36,7 @@ class StartOptions:
     distortion: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class Started:
     """A first reconstruction of the solve frames and the robust cost per observation by which starts are compared."""
 

@@ -234,13 +234,18 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
 
 
 def contrasting(starts: list[Started]) -> list[Started]:
-    """The best start, and the best of another kind or focal length when it comes close."""
+    """The best start; the best of another kind or focal length, and the best that only turns, when they come close."""
     best = starts[0]
+    out = [best]
     for other in starts[1:]:
         kind = (other.options.translation, other.options.focal_varies) != (best.options.translation, best.options.focal_varies)
         if other.cost < 1.25 * best.cost + 0.5 and (kind or other.options.focal_px != best.options.focal_px):
-            return [best, other]
-    return [best]
+            out.append(other)
+            break
+    turning = [s for s in starts if not s.options.translation and s.cost < 2 * best.cost + 0.5]
+    if turning and turning[0] not in out:
+        out.append(turning[0])
+    return out
 
 
 def settle(

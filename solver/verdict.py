@@ -156,8 +156,8 @@ def judge(
     if len(fast):
         numbers = view.tracks.frame_numbers[fast]
         lines.append(
-            f"The picture races by between frames {numbers[0]} and {numbers[-1]} (a whip pan, a jolt): the blur hides small errors "
-            "there, and the two sides may not fit together exactly. Look at a prop on both sides."
+            f"The picture races by between frames {numbers[0]} and {numbers[-1]} (a whip pan, a jolt): the blur "
+            "hides small errors there, and the two sides may not fit together exactly. Look at a prop on both sides."
         )
     relative = held * 1920 / view.width
     if relative < 0.8 and not len(weak) and (label == LABEL_STATIC).mean() > 0.25:
