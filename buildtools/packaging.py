@@ -114,7 +114,7 @@ def fill_manifest(text: str, platform: str, wheel_names: list[str]) -> str:
     lines = [f'platforms = ["{platform}"]', "wheels = [", *(f'  "./wheels/{name}",' for name in sorted(wheel_names)), "]", ""]
     block = "\n".join(lines) + "\n"
     table = re.search(r"^\[", text, re.MULTILINE)
-    return text[: table.start()] + block + text[table.start():] if table else text.rstrip("\n") + "\n" + block
+    return text[: table.start()] + block + text[table.start() :] if table else text.rstrip("\n") + "\n" + block
 
 
 def requirement_lines(python_version: str, gpu: bool) -> list[str]:

@@ -48,7 +48,7 @@ def run(arguments: list[str]) -> int:
 def _blender_version(venv: venvs.Venv) -> str:
     for line in venv.requirement_file.read_text(encoding="utf-8").splitlines():
         if line.startswith("bpy=="):
-            return "Blender " + line[len("bpy=="):]
+            return "Blender " + line[len("bpy==") :]
     return venv.folder
 
 

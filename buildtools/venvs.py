@@ -122,7 +122,11 @@ def _pip_install(venv: Venv) -> tuple[int, str]:
     command = [str(venv.python), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
     process = subprocess.Popen(
         [*command, "-r", str(venv.requirement_file)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        cwd=ROOT,
     )
     done = threading.Event()
     pulse = threading.Thread(target=_pulse, args=(done,), daemon=True)
@@ -135,7 +139,7 @@ def _pip_install(venv: Venv) -> tuple[int, str]:
             if line.startswith(("ERROR", "error")):
                 last_error = last_error or line
             if line.startswith("Downloading "):
-                note("fetching " + line[len("Downloading "):].rsplit("/", 1)[-1].replace(".metadata", ""))
+                note("fetching " + line[len("Downloading ") :].rsplit("/", 1)[-1].replace(".metadata", ""))
             elif line.startswith("Installing collected packages"):
                 note("unpacking")
         code = process.wait()

@@ -1,7 +1,7 @@
 """Where depth comes from: a network, a folder of maps, or nowhere.
 
-    source = open_depth_source("holdfast-small", None, "auto", threads=2, progress=progress)
-    depth_map = source.predict(frame_number, image_bgr)
+source = open_depth_source("holdfast-small", None, "auto", threads=2, progress=progress)
+depth_map = source.predict(frame_number, image_bgr)
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from .models_registry import resolve_network
 from .types import DepthMap, DepthSource
 
 
-def open_depth_source(model: str | None, maps_dir: str | None = None, device: str = "auto", threads: int = 0,
-                      progress=None) -> DepthSource | None:
+def open_depth_source(
+    model: str | None, maps_dir: str | None = None, device: str = "auto", threads: int = 0, progress=None
+) -> DepthSource | None:
     """The depth source asked for; None for "none".
 
     model: a registry id, the path of an .onnx file, "none", or None for the network that ships with Holdfast. maps_dir
@@ -51,7 +52,12 @@ def sample_depth(depth_map: DepthMap, xy: np.ndarray, width: int, height: int) -
 
     def bilinear(plane: np.ndarray) -> np.ndarray:
         result = np.zeros(len(xy))
-        for yy, xx, weight in ((y0, x0, (1 - fx) * (1 - fy)), (y0, x1, fx * (1 - fy)), (y1, x0, (1 - fx) * fy), (y1, x1, fx * fy)):
+        for yy, xx, weight in (
+            (y0, x0, (1 - fx) * (1 - fy)),
+            (y0, x1, fx * (1 - fy)),
+            (y1, x0, (1 - fx) * fy),
+            (y1, x1, fx * fy),
+        ):
             # A neighbour without weight must not spread its NaN.
             result += np.where(weight > 0, plane[yy, xx], 0.0) * weight
         return np.where(inside, result, np.nan)

@@ -59,8 +59,13 @@ class CachedSource:
         try:
             with np.load(path, allow_pickle=False) as kept:
                 fov = float(kept["fov"])
-                found = DepthMap(frame, self.kind, kept["values"], kept["confidence"] if "confidence" in kept.files else None,
-                                 None if np.isnan(fov) else fov)
+                found = DepthMap(
+                    frame,
+                    self.kind,
+                    kept["values"],
+                    kept["confidence"] if "confidence" in kept.files else None,
+                    None if np.isnan(fov) else fov,
+                )
             os.utime(path)
             return found
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

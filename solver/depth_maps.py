@@ -40,21 +40,31 @@ class MapsSource:
         self.folder = Path(folder).expanduser()
         self.name = f"maps:{self.folder}"
         if not self.folder.is_dir():
-            raise HoldfastError("depth_maps.missing", f"There is no folder of depth maps {self.folder}.",
-                                "Give a folder with one EXR, 16-bit PNG, NPY or NPZ per frame.", EXIT_INPUT)
+            raise HoldfastError(
+                "depth_maps.missing",
+                f"There is no folder of depth maps {self.folder}.",
+                "Give a folder with one EXR, 16-bit PNG, NPY or NPZ per frame.",
+                EXIT_INPUT,
+            )
         self._files: dict[int, Path] = {}
         for path in sorted(self.folder.iterdir()):
             number = _number(path.name) if path.suffix.lower() in SUFFIXES else None
             if number is not None:
                 self._files.setdefault(number, path)
         if not self._files:
-            raise HoldfastError("depth_maps.empty", f"{self.folder} holds no numbered depth maps.",
-                                "Name them by frame, e.g. 000012.exr, .png (16 bit), .npy or .npz.", EXIT_INPUT)
+            raise HoldfastError(
+                "depth_maps.empty",
+                f"{self.folder} holds no numbered depth maps.",
+                "Name them by frame, e.g. 000012.exr, .png (16 bit), .npy or .npz.",
+                EXIT_INPUT,
+            )
         suffixes = {p.suffix.lower() for p in self._files.values()}
         side = self._sidecar()
         self.kind = side.get("kind", "metric" if suffixes == {".png"} else "depth")
         if self.kind not in KINDS:
-            raise HoldfastError("depth_maps.sidecar", f"{SIDECAR}: kind is {self.kind!r}.", f"Use one of {', '.join(KINDS)}.", EXIT_INPUT)
+            raise HoldfastError(
+                "depth_maps.sidecar", f"{SIDECAR}: kind is {self.kind!r}.", f"Use one of {', '.join(KINDS)}.", EXIT_INPUT
+            )
         self._unit = side.get("unit_m")
         self.frames = tuple(sorted(self._files))
 
@@ -67,8 +77,12 @@ class MapsSource:
             if not isinstance(side, dict) or not float(side.get("unit_m", 1.0)) > 0:
                 raise ValueError("needs an object; unit_m above 0")
         except (ValueError, TypeError, OSError) as error:
-            raise HoldfastError("depth_maps.sidecar", f"{path} cannot be used: {error}.",
-                                'Write e.g. {"kind": "metric", "unit_m": 0.001}.', EXIT_INPUT) from None
+            raise HoldfastError(
+                "depth_maps.sidecar",
+                f"{path} cannot be used: {error}.",
+                'Write e.g. {"kind": "metric", "unit_m": 0.001}.',
+                EXIT_INPUT,
+            ) from None
         return side
 
     def predict(self, frame: int, image: np.ndarray) -> DepthMap | None:
@@ -105,12 +119,20 @@ class MapsSource:
                 if values.ndim == 3:  # single-layer EXR written as grey RGB: all channels equal
                     values = values[..., -1 if values.shape[2] <= 3 else 2]
         except (ValueError, OSError, IndexError, KeyError, cv2.error) as error:
-            raise HoldfastError("depth_maps.unreadable", f"The depth map {path} cannot be read: {str(error).splitlines()[0]}.",
-                                "Write it again as EXR, 16-bit PNG, NPY or NPZ.", EXIT_INPUT) from None
+            raise HoldfastError(
+                "depth_maps.unreadable",
+                f"The depth map {path} cannot be read: {str(error).splitlines()[0]}.",
+                "Write it again as EXR, 16-bit PNG, NPY or NPZ.",
+                EXIT_INPUT,
+            ) from None
         values = np.squeeze(values)
         if values.ndim != 2 or min(values.shape) < 2:
-            raise HoldfastError("depth_maps.unreadable", f"The depth map {path} has shape {values.shape}, not (height, width).",
-                                "Store one channel per frame.", EXIT_INPUT)
+            raise HoldfastError(
+                "depth_maps.unreadable",
+                f"The depth map {path} has shape {values.shape}, not (height, width).",
+                "Store one channel per frame.",
+                EXIT_INPUT,
+            )
         if confidence is not None and confidence.shape != values.shape:
             confidence = None
         return values, confidence

@@ -14,8 +14,13 @@ from .errors import EXIT_MODEL, HoldfastError
 from .models_registry import NetworkSpec
 from .types import DepthMap
 
-PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider",
-             "CPUExecutionProvider")
+PROVIDERS = (
+    "CUDAExecutionProvider",
+    "TensorrtExecutionProvider",
+    "DmlExecutionProvider",
+    "CoreMLExecutionProvider",
+    "CPUExecutionProvider",
+)
 CPU = "CPUExecutionProvider"
 NVIDIA = PROVIDERS[:2]
 
@@ -24,8 +29,12 @@ def _import_onnxruntime():
     try:
         import onnxruntime
     except ImportError as error:
-        raise HoldfastError("model.no_runtime", f"ONNX Runtime cannot be loaded ({error}).",
-                            "Install onnxruntime, or run with --depth-model none.", EXIT_MODEL) from None
+        raise HoldfastError(
+            "model.no_runtime",
+            f"ONNX Runtime cannot be loaded ({error}).",
+            "Install onnxruntime, or run with --depth-model none.",
+            EXIT_MODEL,
+        ) from None
     return onnxruntime
 
 
@@ -87,8 +96,12 @@ class NetworkSource:
                 raise
             except Exception as error:  # noqa: BLE001  ONNX Runtime's own exceptions share no useful base class
                 if provider == CPU:
-                    raise HoldfastError("model.fails", f"The depth network {self.path.name} does not run: {_first_line(error)}",
-                                        "Its inputs may differ from its description; see models/README.md.", EXIT_MODEL) from None
+                    raise HoldfastError(
+                        "model.fails",
+                        f"The depth network {self.path.name} does not run: {_first_line(error)}",
+                        "Its inputs may differ from its description; see models/README.md.",
+                        EXIT_MODEL,
+                    ) from None
                 failures.append(f"{provider.removesuffix('ExecutionProvider')}: {_first_line(error)}")
                 continue
             self.provider = provider
@@ -101,11 +114,19 @@ class NetworkSource:
     def _check_file(self) -> None:
         """An ONNX file is a protobuf message; a folder, an empty file or a page of HTML saved under that name is none."""
         if not self.path.is_file():
-            raise HoldfastError("model.missing", f"There is no depth network file {self.path}.",
-                                "Check the path, or run: python -m solver models list.", EXIT_MODEL)
+            raise HoldfastError(
+                "model.missing",
+                f"There is no depth network file {self.path}.",
+                "Check the path, or run: python -m solver models list.",
+                EXIT_MODEL,
+            )
         if self.path.stat().st_size < 64:
-            raise HoldfastError("model.not_onnx", f"{self.path.name} is not an ONNX file (it holds {self.path.stat().st_size} bytes).",
-                                "Download it again, or give another network.", EXIT_MODEL)
+            raise HoldfastError(
+                "model.not_onnx",
+                f"{self.path.name} is not an ONNX file (it holds {self.path.stat().st_size} bytes).",
+                "Download it again, or give another network.",
+                EXIT_MODEL,
+            )
 
     def _open(self, ort, provider: str) -> None:
         options = ort.SessionOptions()
@@ -119,8 +140,12 @@ class NetworkSource:
             session = ort.InferenceSession(str(self.path), options, providers=chosen)
         except Exception as error:
             if type(error).__name__ in ("InvalidProtobuf", "InvalidGraph", "NoModel"):
-                raise HoldfastError("model.not_onnx", f"{self.path.name} is not an ONNX file ONNX Runtime can read.",
-                                    "Download it again, or give another network.", EXIT_MODEL) from None
+                raise HoldfastError(
+                    "model.not_onnx",
+                    f"{self.path.name} is not an ONNX file ONNX Runtime can read.",
+                    "Download it again, or give another network.",
+                    EXIT_MODEL,
+                ) from None
             raise
         if session.get_providers()[0] != provider:
             raise RuntimeError("the provider's libraries cannot be loaded")
@@ -129,9 +154,14 @@ class NetworkSource:
 
     def _check_interface(self, session) -> None:
         """Inputs and outputs must be those described: found here, not in the middle of a solve."""
+
         def wrong(what: str) -> HoldfastError:
-            return HoldfastError("model.wrong_interface", f"{self.path.name} is not the network described as {self.spec.id}: {what}.",
-                                 f"Run: python -m solver models add {self.path}  - to describe it.", EXIT_MODEL)
+            return HoldfastError(
+                "model.wrong_interface",
+                f"{self.path.name} is not the network described as {self.spec.id}: {what}.",
+                f"Run: python -m solver models add {self.path}  - to describe it.",
+                EXIT_MODEL,
+            )
 
         inputs = {i.name: i for i in session.get_inputs()}
         self._input_name = self.spec.input.name or next(iter(inputs))
@@ -168,7 +198,7 @@ class NetworkSource:
         spec = self.spec.input
         w, h = input_size(spec, 320, 192)
         ramp = np.linspace(40, 200, h)[:, None, None] + np.linspace(-30, 30, w)[None, :, None] + np.array([0.0, 6.0, 12.0])
-        ramp[h // 3: h // 2, w // 4: w // 2] = 90
+        ramp[h // 3 : h // 2, w // 4 : w // 2] = 90
         image = np.clip(ramp, 0, 255).astype(np.uint8)
         self.predict(-1, image)  # the first run allocates and, on a GPU, compiles
         began = time.perf_counter()
@@ -190,7 +220,12 @@ class NetworkSource:
         try:
             values, confidence, fov = postprocess(dict(zip(self._roles, arrays, strict=True)), self.spec.output, fed, region)
         except ValueError as error:
-            raise HoldfastError("model.wrong_interface", f"{self.path.name} does not give depth as described: {error}.",
-                                "Correct outputs.depth in its description; see models/README.md.", EXIT_MODEL) from None
-        return DepthMap(frame=frame, kind=self.kind, values=np.ascontiguousarray(values, np.float32), confidence=confidence,
-                        fov_x_deg=fov)
+            raise HoldfastError(
+                "model.wrong_interface",
+                f"{self.path.name} does not give depth as described: {error}.",
+                "Correct outputs.depth in its description; see models/README.md.",
+                EXIT_MODEL,
+            ) from None
+        return DepthMap(
+            frame=frame, kind=self.kind, values=np.ascontiguousarray(values, np.float32), confidence=confidence, fov_x_deg=fov
+        )

@@ -16,8 +16,11 @@ def input_size(spec: InputSpec, width: int, height: int) -> tuple[int, int]:
     """(w, h) in px the network gets for an image of width x height px."""
     if spec.resize == "fixed":
         return spec.size
-    scale = {"short_side": lambda: spec.short_side / min(width, height), "long_side": lambda: spec.long_side / max(width, height),
-             "area": lambda: (spec.area / (width * height)) ** 0.5}[spec.resize]()
+    scale = {
+        "short_side": lambda: spec.short_side / min(width, height),
+        "long_side": lambda: spec.long_side / max(width, height),
+        "area": lambda: (spec.area / (width * height)) ** 0.5,
+    }[spec.resize]()
 
     def round_to_multiple(length: float) -> int:
         return max(round(length * scale / spec.multiple), 1) * spec.multiple
@@ -44,7 +47,7 @@ def preprocess(image: np.ndarray, spec: InputSpec) -> tuple[np.ndarray, tuple[in
         x, y = (size_w - w) // 2, (size_h - h) // 2
         canvas = np.empty((size_h, size_w, 3), np.float32)
         canvas[:] = spec.pad_value[::-1]
-        canvas[y:y + h, x:x + w] = _resize(image, (w, h))
+        canvas[y : y + h, x : x + w] = _resize(image, (w, h))
     else:
         x, y, w, h = 0, 0, size_w, size_h
         canvas = _resize(image, (w, h)).astype(np.float32)
@@ -58,7 +61,7 @@ def preprocess(image: np.ndarray, spec: InputSpec) -> tuple[np.ndarray, tuple[in
 
 
 def _plane(array: np.ndarray, fed: tuple[int, int], region: tuple[int, int, int, int], channels: int = 1) -> np.ndarray:
-    """The last (h, w) or (h, w, channels) of an output, cut to the part where the image lies. Raises ValueError on other shapes."""
+    """The last (h, w) or (h, w, channels) of an output, cut to where the image lies. Raises ValueError on other shapes."""
     array = np.asarray(array, dtype=np.float32)
     if channels == 1:
         array = np.squeeze(array)
@@ -72,11 +75,12 @@ def _plane(array: np.ndarray, fed: tuple[int, int], region: tuple[int, int, int,
             raise ValueError(f"{channels} channels were expected, the output has shape {array.shape}")
     scale_x, scale_y = array.shape[1] / fed[0], array.shape[0] / fed[1]
     x, y, w, h = region
-    return array[round(y * scale_y):round((y + h) * scale_y), round(x * scale_x):round((x + w) * scale_x)]
+    return array[round(y * scale_y) : round((y + h) * scale_y), round(x * scale_x) : round((x + w) * scale_x)]
 
 
-def postprocess(outputs: dict[str, np.ndarray], spec: OutputSpec, fed: tuple[int, int],
-                region: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray | None, float | None]:
+def postprocess(
+    outputs: dict[str, np.ndarray], spec: OutputSpec, fed: tuple[int, int], region: tuple[int, int, int, int]
+) -> tuple[np.ndarray, np.ndarray | None, float | None]:
     """(values (h, w) in the sense of DepthMap.kind, confidence or None, horizontal field of view in degrees or None).
 
     outputs: arrays by role ("depth", "confidence", "mask", "metric_scale", "fov"); fed: (w, h) px of the network's input;
@@ -119,8 +123,11 @@ def postprocess(outputs: dict[str, np.ndarray], spec: OutputSpec, fed: tuple[int
     if "fov" in outputs:
         fov = float(np.ravel(outputs["fov"])[0])
         unit = spec.fov.get("unit", "degrees")
-        fov_x_deg = {"degrees": fov, "radians": float(np.degrees(fov)),
-                     "focal_px": float(np.degrees(2 * np.arctan(region[2] / 2 / fov))) if fov > 0 else None}[unit]
+        fov_x_deg = {
+            "degrees": fov,
+            "radians": float(np.degrees(fov)),
+            "focal_px": float(np.degrees(2 * np.arctan(region[2] / 2 / fov))) if fov > 0 else None,
+        }[unit]
     if fov_x_deg is not None and not 1.0 < fov_x_deg < 175.0:
         fov_x_deg = None
     return values, confidence, fov_x_deg

@@ -15,16 +15,25 @@ from .models_registry import MEANINGS, NetworkSpec, find_network, load_registry,
 
 def add_models_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the `models` command; sets `run` to a function of (options, reporter, log) that returns the exit code."""
-    parser = commands.add_parser("models", help="list, fetch and add depth networks", description="The depth networks on this machine.")
+    parser = commands.add_parser(
+        "models", help="list, fetch and add depth networks", description="The depth networks on this machine."
+    )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     parser.set_defaults(run=run_models, action="list", events=False, json=False)
     listing = actions.add_parser("list", help="which networks there are (default)")
     listing.add_argument("--json", "--events", dest="json", action="store_true", help="as one JSON object")
     get = actions.add_parser("get", help="download a network")
     get.add_argument("id", metavar="ID", help="see: models list")
-    get.add_argument("--mirror", metavar="URL", default=os.environ.get("HOLDFAST_MIRROR"), help="fetch the files from this address instead")
-    get.add_argument("--accept-hash", metavar="SHA256", action="append", default=[],
-                     help="trust a file with this SHA-256 where the registry knows none; asked for at a terminal otherwise")
+    get.add_argument(
+        "--mirror", metavar="URL", default=os.environ.get("HOLDFAST_MIRROR"), help="fetch the files from this address instead"
+    )
+    get.add_argument(
+        "--accept-hash",
+        metavar="SHA256",
+        action="append",
+        default=[],
+        help="trust a file with this SHA-256 where the registry knows none; asked for at a terminal otherwise",
+    )
     get.add_argument("--events", action="store_true", help="say progress as JSON")
     add = actions.add_parser("add", help="add an .onnx file of your own, or one fetched by hand")
     add.add_argument("file", metavar="FILE")
@@ -58,11 +67,20 @@ def describe(spec: NetworkSpec) -> dict:
     path = find_network(spec)
     sizes = [f.size for f in spec.files]
     return {
-        "id": spec.id, "title": spec.title, "licence": spec.licence, "commercial_use": spec.commercial_use, "kind": spec.kind,
-        "embedded": any(f.embedded for f in spec.files), "installed": path is not None, "path": str(path) if path else None,
-        "bytes": sum(s or 0 for s in sizes) if any(sizes) else None, "downloadable": all(f.url for f in spec.files),
-        "hash_known": all(f.sha256 for f in spec.files), "gives_fov": bool(spec.output.fov or spec.output.depth.get("shift_unknown")),
-        "source": spec.source, "note": spec.note,
+        "id": spec.id,
+        "title": spec.title,
+        "licence": spec.licence,
+        "commercial_use": spec.commercial_use,
+        "kind": spec.kind,
+        "embedded": any(f.embedded for f in spec.files),
+        "installed": path is not None,
+        "path": str(path) if path else None,
+        "bytes": sum(s or 0 for s in sizes) if any(sizes) else None,
+        "downloadable": all(f.url for f in spec.files),
+        "hash_known": all(f.sha256 for f in spec.files),
+        "gives_fov": bool(spec.output.fov or spec.output.depth.get("shift_unknown")),
+        "source": spec.source,
+        "note": spec.note,
     }
 
 
@@ -85,10 +103,15 @@ def _list(options: argparse.Namespace, reporter) -> int:
         print(json.dumps({"event": "models", "default": default, "folder": str(models_folder()), "models": entries}))
         return EXIT_OK
     for entry in entries:
-        state = "embedded" if entry["embedded"] else "here" if entry["installed"] else "get" if entry["downloadable"] else "by hand"
+        state = (
+            "embedded" if entry["embedded"] else "here" if entry["installed"] else "get" if entry["downloadable"] else "by hand"
+        )
         use = {True: "commercial use", False: "no commercial use", None: "use: see licence"}[entry["commercial_use"]]
         size = f"{entry['bytes'] / 1e6:.0f} MB" if entry["bytes"] else ""
-        print(f"{entry['id'] + (' *' if entry['id'] == default else ''):26s} {state:9s} {size:>8s}  {entry['title']} ({entry['licence']}, {use})")
+        print(
+            f"{entry['id'] + (' *' if entry['id'] == default else ''):26s} {state:9s} {size:>8s}  "
+            f"{entry['title']} ({entry['licence']}, {use})"
+        )
     print(f"* default. Downloads lie in {models_folder()}; fetch one with: python -m solver models get ID")
     return EXIT_OK
 
@@ -96,7 +119,9 @@ def _list(options: argparse.Namespace, reporter) -> int:
 def _known(identifier: str) -> NetworkSpec:
     specs, _ = load_registry()
     if identifier not in specs:
-        raise HoldfastError("model.unknown", f"No depth network is called {identifier!r}.", f"Known: {', '.join(specs)}.", EXIT_USAGE)
+        raise HoldfastError(
+            "model.unknown", f"No depth network is called {identifier!r}.", f"Known: {', '.join(specs)}.", EXIT_USAGE
+        )
     return specs[identifier]
 
 
@@ -106,7 +131,11 @@ def _get(options: argparse.Namespace, reporter) -> int:
     spec = _known(options.id)
     here = find_network(spec)
     if here is not None:
-        print(json.dumps({"event": "result", "id": spec.id, "path": str(here)}) if options.events else f"{spec.id} is here already: {here}")
+        print(
+            json.dumps({"event": "result", "id": spec.id, "path": str(here)})
+            if options.events
+            else f"{spec.id} is here already: {here}"
+        )
         return EXIT_OK
     if spec.files[0].embedded:
         raise HoldfastError("model.missing", f"{spec.id} ships with Holdfast and is missing.", "Reinstall Holdfast.", EXIT_MODEL)
@@ -129,7 +158,9 @@ def _get(options: argparse.Namespace, reporter) -> int:
             step = str(here // (1 << 20))
             if step != last[0] or here == total:
                 last[0] = step
-                print(json.dumps({"event": "progress", "stage": "download", "file": name, "done": here, "total": total}), flush=True)
+                print(
+                    json.dumps({"event": "progress", "stage": "download", "file": name, "done": here, "total": total}), flush=True
+                )
             return
         text = f"{name}: {here / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{name}: {here / 1e6:.1f} MB"
         if text != last[0]:
@@ -137,7 +168,9 @@ def _get(options: argparse.Namespace, reporter) -> int:
             print("\r" + text, end="", flush=True)
 
     path = fetch_network(spec, models_folder(), mirror=options.mirror, confirm=confirm, report=report)
-    print(json.dumps({"event": "result", "id": spec.id, "path": str(path)}) if options.events else f"\n{spec.id} is ready: {path}")
+    print(
+        json.dumps({"event": "result", "id": spec.id, "path": str(path)}) if options.events else f"\n{spec.id} is ready: {path}"
+    )
     return EXIT_OK
 
 
@@ -151,18 +184,28 @@ def _read_graph(path: Path) -> dict:
         session_options.log_severity_level = 4
         session = ort.InferenceSession(str(path), session_options, providers=["CPUExecutionProvider"])
     except Exception:  # noqa: BLE001  ONNX Runtime's own exceptions share no useful base class
-        raise HoldfastError("model.not_onnx", f"{path.name} is not an ONNX file ONNX Runtime can read.",
-                            "Give a complete .onnx file (with its .onnx_data beside it, if it has one).", EXIT_MODEL) from None
-    return {"inputs": [(i.name, list(i.shape), i.type) for i in session.get_inputs()],
-            "outputs": [(o.name, list(o.shape), o.type) for o in session.get_outputs()]}
+        raise HoldfastError(
+            "model.not_onnx",
+            f"{path.name} is not an ONNX file ONNX Runtime can read.",
+            "Give a complete .onnx file (with its .onnx_data beside it, if it has one).",
+            EXIT_MODEL,
+        ) from None
+    return {
+        "inputs": [(i.name, list(i.shape), i.type) for i in session.get_inputs()],
+        "outputs": [(o.name, list(o.shape), o.type) for o in session.get_outputs()],
+    }
 
 
 def draft_description(graph: dict) -> tuple[dict, list[str]]:
     """(as much of a description as the graph itself tells, the names of what must be asked): input size, layout, output."""
     pictures = [i for i in graph["inputs"] if len(i[1]) == 4]
     if not pictures:
-        raise HoldfastError("model.wrong_interface", "The network takes no picture (an input with four axes).",
-                            "Only single-image depth networks can be used.", EXIT_MODEL)
+        raise HoldfastError(
+            "model.wrong_interface",
+            "The network takes no picture (an input with four axes).",
+            "Only single-image depth networks can be used.",
+            EXIT_MODEL,
+        )
     name, shape, _ = pictures[0]
     layout = "NHWC" if shape[3] == 3 and shape[1] != 3 else "NCHW"
     height, width = (shape[1], shape[2]) if layout == "NHWC" else (shape[2], shape[3])
@@ -181,7 +224,11 @@ def draft_description(graph: dict) -> tuple[dict, list[str]]:
 
 QUESTIONS = {
     "meaning": ("What is its output", MEANINGS, "disparity"),
-    "normalise": ("How are pixel values fed (255: 0..255, unit: 0..1, half: -1..1, imagenet: ImageNet's mean and deviation)", tuple(NORMALISATIONS), "imagenet"),
+    "normalise": (
+        "How are pixel values fed (255: 0..255, unit: 0..1, half: -1..1, imagenet: ImageNet's mean and deviation)",
+        tuple(NORMALISATIONS),
+        "imagenet",
+    ),
     "channels": ("Order of the colours", ("RGB", "BGR"), "RGB"),
     "short_side": ("Short side of its input, px", None, "384"),
     "multiple": ("Sides are multiples of, px", None, "32"),
@@ -194,8 +241,12 @@ def _answers(options: argparse.Namespace, ask: list[str], outputs: list[str]) ->
     open_questions = [key for key in ask if key not in answers]
     if open_questions and (options.events or not sys.stdin.isatty()):
         flags = " ".join("--" + key.replace("_", "-") for key in open_questions)
-        raise HoldfastError("model.undescribed", f"The file does not say everything about itself; missing: {flags}.",
-                            f"Give them, e.g. --meaning disparity --normalise imagenet. Its outputs: {', '.join(outputs)}.", EXIT_USAGE)
+        raise HoldfastError(
+            "model.undescribed",
+            f"The file does not say everything about itself; missing: {flags}.",
+            f"Give them, e.g. --meaning disparity --normalise imagenet. Its outputs: {', '.join(outputs)}.",
+            EXIT_USAGE,
+        )
     for key in open_questions:
         question, choices, default = QUESTIONS[key]
         choices = tuple(outputs) if key == "output" else choices
@@ -233,11 +284,14 @@ def _add(options: argparse.Namespace, reporter) -> int:
                     raise HoldfastError("usage.options", f"--size {options.size} is no size.", "Write it as 256x256.", EXIT_USAGE)
                 description["input"].update(resize="fixed", size=[int(width), int(height)])
             elif "short_side" in answers:
-                description["input"].update(resize="short_side", short_side=int(answers["short_side"]), multiple=int(answers["multiple"]))
+                description["input"].update(
+                    resize="short_side", short_side=int(answers["short_side"]), multiple=int(answers["multiple"])
+                )
             spec_from_dict(description, source.name)
             sidecar = description
         else:
             from .models_registry import sidecar_of
+
             sidecar = json.loads(sidecar_of(source).read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
     if source.resolve() != target.resolve():
@@ -250,7 +304,11 @@ def _add(options: argparse.Namespace, reporter) -> int:
     if sidecar is not None:
         (folder / (target.name + ".json")).write_text(json.dumps(sidecar, indent=1) + "\n", encoding="utf-8")
     use = spec.id if spec is not None and spec.id in specs else str(target)
-    print(json.dumps({"event": "result", "id": use, "path": str(target)}) if options.events else f"Added. Use it with: --depth-model {use}")
+    print(
+        json.dumps({"event": "result", "id": use, "path": str(target)})
+        if options.events
+        else f"Added. Use it with: --depth-model {use}"
+    )
     return EXIT_OK
 
 

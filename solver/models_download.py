@@ -1,4 +1,4 @@
-"""Fetches a network's files: resumes, checks length and hash, watches the disk, and never leaves a half file under the real name."""
+"""Fetches a network's files: resumes, checks length and hash, watches the disk, never leaves half a file under the real name."""
 
 from __future__ import annotations
 
@@ -52,8 +52,11 @@ def _address(file: NetworkFile, mirror: str | None) -> str:
     if mirror:
         return mirror.rstrip("/") + "/" + urllib.parse.quote(file.name)
     if not file.url:
-        raise _fail("download.no_address", f"No download address is known for {file.name}.",
-                    "Fetch it by hand and run: python -m solver models add FILE; or set a mirror.")
+        raise _fail(
+            "download.no_address",
+            f"No download address is known for {file.name}.",
+            "Fetch it by hand and run: python -m solver models add FILE; or set a mirror.",
+        )
     return file.url
 
 
@@ -76,7 +79,9 @@ def _total_of(response, start: int) -> int:
     return start + int(length) if length and length.isdigit() else 0
 
 
-def _fetch_once(file: NetworkFile, url: str, partial: Path, timeout_s: float, report: Report, cancelled: Callable[[], bool]) -> None:
+def _fetch_once(
+    file: NetworkFile, url: str, partial: Path, timeout_s: float, report: Report, cancelled: Callable[[], bool]
+) -> None:
     """One connection; returns when the file is whole, raises _TryAgain when it broke off."""
     note = partial.with_name(partial.name + ".json")
     start = partial.stat().st_size if partial.exists() else 0
@@ -97,8 +102,11 @@ def _fetch_once(file: NetworkFile, url: str, partial: Path, timeout_s: float, re
             raise _TryAgain("the server cannot go on where the file broke off") from None
         if error.code in (429, 500, 502, 503, 504):
             raise _TryAgain(f"the server answered {error.code}") from None
-        raise _fail("download.refused", f"The server answered {error.code} for {url}.",
-                    "The address may have changed: fetch the file by hand and run: python -m solver models add FILE; or set --mirror.") from None
+        raise _fail(
+            "download.refused",
+            f"The server answered {error.code} for {url}.",
+            "The address may have changed: fetch the file by hand and run: python -m solver models add FILE; or set --mirror.",
+        ) from None
     except (OSError, http.client.HTTPException) as error:  # URLError, timeouts and resets are OSErrors
         raise _TryAgain(str(getattr(error, "reason", error)) or type(error).__name__) from None
     with response:
@@ -106,28 +114,43 @@ def _fetch_once(file: NetworkFile, url: str, partial: Path, timeout_s: float, re
             start = 0
         total = _total_of(response, start)
         if "text/html" in response.headers.get("Content-Type", ""):
-            raise _fail("download.not_a_file", f"{url} is a web page, not the file {file.name}.",
-                        "The address may need a login: fetch the file in a browser and run: python -m solver models add FILE.")
+            raise _fail(
+                "download.not_a_file",
+                f"{url} is a web page, not the file {file.name}.",
+                "The address may need a login: fetch the file in a browser and run: python -m solver models add FILE.",
+            )
         if file.size and total and total != file.size:
-            raise _fail("download.wrong_size", f"The server offers {total} bytes for {file.name}, {file.size} were expected.",
-                        "The file was changed or the address is wrong; set --mirror or fetch it by hand.")
+            raise _fail(
+                "download.wrong_size",
+                f"The server offers {total} bytes for {file.name}, {file.size} were expected.",
+                "The file was changed or the address is wrong; set --mirror or fetch it by hand.",
+            )
         expected = file.size or total
         free = shutil.disk_usage(partial.parent).free
         if expected - start + MARGIN_BYTES > free:
-            raise _fail("download.disk_full", f"{file.name} needs {(expected - start) / 1e6:.0f} MB, {free / 1e6:.0f} MB are free in {partial.parent}.",
-                        "Free some space, or set HOLDFAST_MODELS to a folder on another disk.")
+            raise _fail(
+                "download.disk_full",
+                f"{file.name} needs {(expected - start) / 1e6:.0f} MB, {free / 1e6:.0f} MB are free in {partial.parent}.",
+                "Free some space, or set HOLDFAST_MODELS to a folder on another disk.",
+            )
         validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
         note.write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
         here = start
         with open(partial, "ab" if start else "wb") as out:
             while True:
                 if cancelled():
-                    raise HoldfastError("download.cancelled", f"The download of {file.name} was cancelled.",
-                                        "Run it again to go on where it stopped.", EXIT_CANCELLED)
+                    raise HoldfastError(
+                        "download.cancelled",
+                        f"The download of {file.name} was cancelled.",
+                        "Run it again to go on where it stopped.",
+                        EXIT_CANCELLED,
+                    )
                 try:
                     block = response.read1(BLOCK)  # what has arrived is kept even if the rest never comes
                 except (OSError, http.client.HTTPException) as error:
-                    reason = "it stalled" if isinstance(error, TimeoutError | socket.timeout) else str(error) or type(error).__name__
+                    reason = (
+                        "it stalled" if isinstance(error, TimeoutError | socket.timeout) else str(error) or type(error).__name__
+                    )
                     raise _TryAgain(reason) from None
                 if not block:
                     break
@@ -135,16 +158,29 @@ def _fetch_once(file: NetworkFile, url: str, partial: Path, timeout_s: float, re
                 if here > (expected or UNKNOWN_SIZE_LIMIT):
                     out.close()
                     partial.unlink(missing_ok=True)
-                    raise _fail("download.wrong_size", f"The server sends more than the {expected} bytes {file.name} should have.",
-                                "The file was changed or the address is wrong; set --mirror or fetch it by hand.")
+                    raise _fail(
+                        "download.wrong_size",
+                        f"The server sends more than the {expected} bytes {file.name} should have.",
+                        "The file was changed or the address is wrong; set --mirror or fetch it by hand.",
+                    )
                 out.write(block)
                 report(file.name, here, expected)
         if expected and here < expected:
             raise _TryAgain(f"it broke off after {here} of {expected} bytes")
 
 
-def fetch_file(file: NetworkFile, folder: Path, *, mirror: str | None = None, confirm: Confirm | None = None, report: Report | None = None,
-               cancelled: Callable[[], bool] | None = None, timeout_s: float = 30.0, attempts: int = 5, pause_s: float = 2.0) -> Path:
+def fetch_file(
+    file: NetworkFile,
+    folder: Path,
+    *,
+    mirror: str | None = None,
+    confirm: Confirm | None = None,
+    report: Report | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    timeout_s: float = 30.0,
+    attempts: int = 5,
+    pause_s: float = 2.0,
+) -> Path:
     """Downloads one file into a folder and returns its path; goes on where an earlier try broke off.
 
     confirm is asked about a file whose hash is in no registry; the answer yes pins the hash. A mirror holds the files by
@@ -169,14 +205,20 @@ def fetch_file(file: NetworkFile, folder: Path, *, mirror: str | None = None, co
             if attempt + 1 < attempts:
                 time.sleep(0 if progressed else pause_s * 2**attempt)
         else:
-            raise _fail("download.broken", f"{file.name} could not be fetched from {urllib.parse.urlsplit(url).netloc}: {problem}.",
-                        "Check the connection and run it again: it goes on where it stopped. A mirror can be set with --mirror.")
+            raise _fail(
+                "download.broken",
+                f"{file.name} could not be fetched from {urllib.parse.urlsplit(url).netloc}: {problem}.",
+                "Check the connection and run it again: it goes on where it stopped. A mirror can be set with --mirror.",
+            )
         check_file(file, partial, folder, confirm)
         partial.replace(folder / file.name)
         partial.with_name(partial.name + ".json").unlink(missing_ok=True)
     except OSError as error:
-        raise _fail("download.cannot_write", f"{file.name} cannot be written to {folder}: {error.strerror or error}.",
-                    "Choose a writable folder with HOLDFAST_MODELS.") from None
+        raise _fail(
+            "download.cannot_write",
+            f"{file.name} cannot be written to {folder}: {error.strerror or error}.",
+            "Choose a writable folder with HOLDFAST_MODELS.",
+        ) from None
     return folder / file.name
 
 
@@ -194,12 +236,18 @@ def check_file(file: NetworkFile, path: Path, folder: Path, confirm: Confirm | N
     if expected:
         if actual != expected:
             path.unlink()
-            raise _fail("download.wrong_hash", f"{file.name} is not the file it should be (SHA-256 {actual[:16]}… instead of {expected[:16]}…).",
-                        "Download it again; if it stays so, the file was changed on the server: do not use it.")
+            raise _fail(
+                "download.wrong_hash",
+                f"{file.name} is not the file it should be (SHA-256 {actual[:16]}… instead of {expected[:16]}…).",
+                "Download it again; if it stays so, the file was changed on the server: do not use it.",
+            )
         return
     if confirm is None or not confirm(file.name, actual):
-        raise _fail("download.unconfirmed", f"No one has vouched for {file.name} yet (SHA-256 {actual}).",
-                    "If you trust its source, run it again with --accept-hash " + actual + ".")
+        raise _fail(
+            "download.unconfirmed",
+            f"No one has vouched for {file.name} yet (SHA-256 {actual}).",
+            "If you trust its source, run it again with --accept-hash " + actual + ".",
+        )
     _write_pin(folder, file.name, actual)
 
 

@@ -19,8 +19,14 @@ REGISTRY_PATH = Path(__file__).resolve().parent.parent / "models" / "registry.js
 MEANINGS = ("disparity", "depth", "metric", "log_depth", "inverse_depth", "points")
 RESIZES = ("fixed", "short_side", "long_side", "area")
 # What a DepthMap made from each meaning is called (types.DepthMap.kind).
-KIND_OF_MEANING = {"disparity": "disparity", "depth": "depth", "metric": "metric", "log_depth": "depth",
-                   "inverse_depth": "depth", "points": "depth"}
+KIND_OF_MEANING = {
+    "disparity": "disparity",
+    "depth": "depth",
+    "metric": "metric",
+    "log_depth": "depth",
+    "inverse_depth": "depth",
+    "points": "depth",
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ class InputSpec:
     """How an image becomes the network's input.
 
     resize: "fixed" to `size` (w, h); "short_side" or "long_side" to that many px; "area" to about that many px in all. All but
-    the first keep the aspect and round both sides to `multiple`. pad: keep the aspect in a "fixed" size with a border in `pad_value` (in 0..255).
+    the first keep the aspect and round both sides to `multiple`. pad: keep the aspect in a "fixed" size with a
+    border in `pad_value` (in 0..255).
     The value fed is (rgb / 255 * range - mean) / std.
     """
 
@@ -94,8 +101,12 @@ class NetworkSpec:
 
 
 def _bad(where: str, what: str) -> HoldfastError:
-    return HoldfastError("model.bad_description", f"{where}: {what}",
-                         "See models/README.md, 'Describing a network', for the fields and their values.", EXIT_MODEL)
+    return HoldfastError(
+        "model.bad_description",
+        f"{where}: {what}",
+        "See models/README.md, 'Describing a network', for the fields and their values.",
+        EXIT_MODEL,
+    )
 
 
 def spec_from_dict(entry: dict, where: str) -> NetworkSpec:
@@ -127,11 +138,23 @@ def spec_from_dict(entry: dict, where: str) -> NetworkSpec:
         raise _bad(where, "input.mean and input.std need three numbers each, std above 0")
     files = tuple(NetworkFile(**{k: f[k] for k in NetworkFile.__dataclass_fields__ if k in f}) for f in entry.get("files", ()))
     return NetworkSpec(
-        id=entry.get("id", where), title=entry.get("title", entry.get("id", where)), licence=entry.get("licence", "unknown"),
-        commercial_use=entry.get("commercial_use"), files=files, input=spec,
-        output=OutputSpec(depth=depth, meaning=meaning, confidence=outputs.get("confidence"), mask=outputs.get("mask"),
-                          metric_scale=outputs.get("metric_scale"), fov=outputs.get("fov")),
-        source=entry.get("source", ""), note=entry.get("note", ""))
+        id=entry.get("id", where),
+        title=entry.get("title", entry.get("id", where)),
+        licence=entry.get("licence", "unknown"),
+        commercial_use=entry.get("commercial_use"),
+        files=files,
+        input=spec,
+        output=OutputSpec(
+            depth=depth,
+            meaning=meaning,
+            confidence=outputs.get("confidence"),
+            mask=outputs.get("mask"),
+            metric_scale=outputs.get("metric_scale"),
+            fov=outputs.get("fov"),
+        ),
+        source=entry.get("source", ""),
+        note=entry.get("note", ""),
+    )
 
 
 def load_registry(path: Path = REGISTRY_PATH) -> tuple[dict[str, NetworkSpec], str]:
@@ -219,15 +242,26 @@ def resolve_network(model: str | None) -> tuple[NetworkSpec, Path]:
     path = Path(model).expanduser()
     looks_like_path = path.suffix.lower() == ".onnx" or path.exists() or os.sep in model
     if not looks_like_path:
-        raise HoldfastError("model.unknown", f"No depth network is called {model!r}.",
-                            f"Known: none, {', '.join(specs)}; or give the path of an .onnx file.", EXIT_MODEL)
+        raise HoldfastError(
+            "model.unknown",
+            f"No depth network is called {model!r}.",
+            f"Known: none, {', '.join(specs)}; or give the path of an .onnx file.",
+            EXIT_MODEL,
+        )
     if not path.is_file():
-        raise HoldfastError("model.missing", f"There is no depth network file {path}.",
-                            f"Check the path, or use one of: none, {', '.join(specs)}.", EXIT_MODEL)
+        raise HoldfastError(
+            "model.missing",
+            f"There is no depth network file {path}.",
+            f"Check the path, or use one of: none, {', '.join(specs)}.",
+            EXIT_MODEL,
+        )
     spec = recognise(path, specs)
     if spec is None:
         raise HoldfastError(
-            "model.undescribed", f"{path.name} is not a network Holdfast knows, so it cannot tell how to feed it.",
+            "model.undescribed",
+            f"{path.name} is not a network Holdfast knows, so it cannot tell how to feed it.",
             f"Run: python -m solver models add {path}  - or write {path.name}.json with input (size, range, mean, std) and "
-            "outputs.depth.meaning.", EXIT_MODEL)
+            "outputs.depth.meaning.",
+            EXIT_MODEL,
+        )
     return spec, path

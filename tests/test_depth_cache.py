@@ -14,7 +14,8 @@ from tests.depth_graphs import write_graph
 
 def source(path, folder, **changes):
     path.with_name(path.name + ".json").write_text(
-        json.dumps({"input": {"resize": "fixed", "size": [64, 48], **changes}, "outputs": {"depth": {"meaning": "depth"}}}))
+        json.dumps({"input": {"resize": "fixed", "size": [64, 48], **changes}, "outputs": {"depth": {"meaning": "depth"}}})
+    )
     network = depth.open_depth_source(str(path), None, "cpu", 1)
     return CachedSource(network, folder)
 
@@ -66,7 +67,8 @@ def test_only_slow_networks_are_cached(tmp_path, monkeypatch):
     monkeypatch.setenv("HOLDFAST_CACHE", str(tmp_path / "cache"))
     path = write_graph(tmp_path / "a.onnx", offset=1.0)
     path.with_name("a.onnx.json").write_text(
-        json.dumps({"input": {"resize": "fixed", "size": [64, 48]}, "outputs": {"depth": {"meaning": "depth"}}}))
+        json.dumps({"input": {"resize": "fixed", "size": [64, 48]}, "outputs": {"depth": {"meaning": "depth"}}})
+    )
     assert not isinstance(depth.open_depth_source(str(path), None, "cpu", 1), CachedSource)
     monkeypatch.setattr(depth, "SLOW_S", 0.0)
     assert isinstance(depth.open_depth_source(str(path), None, "cpu", 1), CachedSource)

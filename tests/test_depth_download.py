@@ -33,7 +33,11 @@ class Handler(BaseHTTPRequestHandler):
         start = 0
         asked = self.headers.get("Range")
         server.asked.append(asked)
-        behaviour = server.behaviour if isinstance(server.behaviour, str) else server.behaviour[min(len(server.asked), len(server.behaviour)) - 1]
+        behaviour = (
+            server.behaviour
+            if isinstance(server.behaviour, str)
+            else server.behaviour[min(len(server.asked), len(server.behaviour)) - 1]
+        )
         content = server.content
         if behaviour == "404":
             self.send_error(404)
@@ -75,7 +79,13 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     instance = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     instance.daemon_threads = True
-    instance.behaviour, instance.asked, instance.content, instance.etag, instance.release = "good", [], CONTENT, '"v1"', threading.Event()
+    instance.behaviour, instance.asked, instance.content, instance.etag, instance.release = (
+        "good",
+        [],
+        CONTENT,
+        '"v1"',
+        threading.Event(),
+    )
     thread = threading.Thread(target=instance.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     instance.url = f"http://127.0.0.1:{instance.server_port}/net.onnx"
@@ -139,12 +149,20 @@ def test_busy_server_is_tried_again(server, tmp_path):
     assert fetch(server, tmp_path).read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(("behaviour", "options", "code"), [
-    ("404", {}, "download.refused"), ("503", {}, "download.broken"), ("truncates", {"attempts": 2}, "download.broken"),
-    ("web page", {}, "download.not_a_file"), ("good", {"size": 1000}, "download.wrong_size"),
-    ("no length", {"size": 1000}, "download.wrong_size"), ("good", {"sha256": "0" * 64}, "download.wrong_hash"),
-    ("claims another length", {}, "download.wrong_hash"), ("good", {"sha256": None}, "download.unconfirmed"),
-])
+@pytest.mark.parametrize(
+    ("behaviour", "options", "code"),
+    [
+        ("404", {}, "download.refused"),
+        ("503", {}, "download.broken"),
+        ("truncates", {"attempts": 2}, "download.broken"),
+        ("web page", {}, "download.not_a_file"),
+        ("good", {"size": 1000}, "download.wrong_size"),
+        ("no length", {"size": 1000}, "download.wrong_size"),
+        ("good", {"sha256": "0" * 64}, "download.wrong_hash"),
+        ("claims another length", {}, "download.wrong_hash"),
+        ("good", {"sha256": None}, "download.unconfirmed"),
+    ],
+)
 def test_failures_are_told_apart_and_leave_nothing_behind(server, tmp_path, behaviour, options, code):
     server.behaviour = behaviour
     with pytest.raises(HoldfastError) as error:

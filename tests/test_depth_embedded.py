@@ -69,7 +69,9 @@ def test_better_than_not_looking_on_pictures_kept_back(source):
     confident, doubtful = [], []
     for image, z, valid in pictures():
         result = source.predict(0, image)
-        values, confidence = (cv2.resize(a, z.shape[::-1], interpolation=cv2.INTER_LINEAR) for a in (result.values, result.confidence))
+        values, confidence = (
+            cv2.resize(a, z.shape[::-1], interpolation=cv2.INTER_LINEAR) for a in (result.values, result.confidence)
+        )
         for name, guess in (("network", values), ("plane", tilted_plane(z.shape)), ("constant", np.zeros(z.shape))):
             scores[name].append(frame_scores(guess, z, valid, None, rng))
         error, sure = log_error(values, z, valid)[valid], confidence[valid] > np.median(confidence[valid])

@@ -25,18 +25,42 @@ UNIT = (1.0, (0, 0, 0), (1, 1, 1))
 BYTES = (255.0, (0, 0, 0), (1, 1, 1))
 # id: (graph, normalisation, input size for 1280x720, kind)
 FAMILIES = {
-    "holdfast-small": ({"output_name": "disparity", "extras": {"confidence": 0.7}}, (1.0, (0.5,) * 3, (0.25,) * 3), (320, 192), "disparity"),
+    "holdfast-small": (
+        {"output_name": "disparity", "extras": {"confidence": 0.7}},
+        (1.0, (0.5,) * 3, (0.25,) * 3),
+        (320, 192),
+        "disparity",
+    ),
     "tcmonodepth-small": ({"input_name": "input", "output_name": "output"}, BYTES, (384, 224), "disparity"),
     "fastdepth": ({}, UNIT, (224, 224), "depth"),
-    "depth-anything-v2-small": ({"input_name": "pixel_values", "output_name": "predicted_depth"}, IMAGENET, (924, 518), "disparity"),
-    "depth-anything-3-small": ({"input_name": "pixel_values", "output_name": "predicted_depth", "layout": "NFCHW"}, IMAGENET, (504, 280), "depth"),
-    "moge-2-vits": ({"output_name": "points", "points": True, "scalar_inputs": ("num_tokens",), "extras": {"mask": 1.0, "metric_scale": 2.0}},
-                    UNIT, (798, 448), "metric"),
+    "depth-anything-v2-small": (
+        {"input_name": "pixel_values", "output_name": "predicted_depth"},
+        IMAGENET,
+        (924, 518),
+        "disparity",
+    ),
+    "depth-anything-3-small": (
+        {"input_name": "pixel_values", "output_name": "predicted_depth", "layout": "NFCHW"},
+        IMAGENET,
+        (504, 280),
+        "depth",
+    ),
+    "moge-2-vits": (
+        {"output_name": "points", "points": True, "scalar_inputs": ("num_tokens",), "extras": {"mask": 1.0, "metric_scale": 2.0}},
+        UNIT,
+        (798, 448),
+        "metric",
+    ),
     "metric3d-v2-small": ({"input_name": "pixel_values", "output_name": "predicted_depth"}, BYTES, (924, 518), "depth"),
     "midas-v2.1-small": ({"input_name": "0", "output_name": "797", "size": (256, 256)}, IMAGENET, (256, 256), "disparity"),
     "dpt-hybrid": ({"input_name": "pixel_values", "output_name": "predicted_depth"}, HALF, (384, 384), "disparity"),
     "zoedepth": ({"input_name": "pixel_values", "output_name": "predicted_depth"}, HALF, (512, 384), "metric"),
-    "depth-pro": ({"input_name": "pixel_values", "output_name": "predicted_depth", "extras": {"focallength_px": 1536.0}}, HALF, (1536, 1536), "metric"),
+    "depth-pro": (
+        {"input_name": "pixel_values", "output_name": "predicted_depth", "extras": {"focallength_px": 1536.0}},
+        HALF,
+        (1536, 1536),
+        "metric",
+    ),
 }
 COLOUR_BGR = np.array([40, 90, 200], np.uint8)  # no two channels alike
 
@@ -79,7 +103,9 @@ def test_every_entry_of_the_registry_is_tested_or_like_one_that_is():
     assert default == "holdfast-small"
     untested = set(specs) - set(FAMILIES)
     for name in untested:
-        assert any(specs[name].input == specs[other].input and specs[name].output == specs[other].output for other in FAMILIES), name
+        assert any(specs[name].input == specs[other].input and specs[name].output == specs[other].output for other in FAMILIES), (
+            name
+        )
     for spec in specs.values():
         assert spec.licence and spec.source and spec.commercial_use in (True, False, None)
 
@@ -92,10 +118,16 @@ def describe(path, **changes):
     return str(path)
 
 
-@pytest.mark.parametrize(("meaning", "stored", "kind", "expected"), [
-    ("disparity", 3.0, "disparity", 3.0), ("depth", 3.0, "depth", 3.0), ("metric", 3.0, "metric", 3.0),
-    ("log_depth", 3.0, "depth", np.exp(3.0)), ("inverse_depth", 4.0, "depth", 0.25),
-])
+@pytest.mark.parametrize(
+    ("meaning", "stored", "kind", "expected"),
+    [
+        ("disparity", 3.0, "disparity", 3.0),
+        ("depth", 3.0, "depth", 3.0),
+        ("metric", 3.0, "metric", 3.0),
+        ("log_depth", 3.0, "depth", np.exp(3.0)),
+        ("inverse_depth", 4.0, "depth", 0.25),
+    ],
+)
 def test_meanings_of_the_output(meaning, stored, kind, expected, tmp_path):
     path = write_graph(tmp_path / "own.onnx", offset=stored)
     source = open_depth_source(describe(path, outputs={"depth": {"meaning": meaning}}), None, "cpu", 1)
@@ -123,7 +155,9 @@ def test_channel_order_layout_and_half_floats(tmp_path):
 
 def test_padding_keeps_the_aspect_and_is_cut_off_again(tmp_path):
     path = write_graph(tmp_path / "own.onnx", offset=1.0)
-    source = open_depth_source(describe(path, input={"size": [64, 64], "pad": True, "pad_value": [255, 255, 255]}), None, "cpu", 1)
+    source = open_depth_source(
+        describe(path, input={"size": [64, 64], "pad": True, "pad_value": [255, 255, 255]}), None, "cpu", 1
+    )
     result = source.predict(0, np.zeros((90, 160, 3), np.uint8))
     assert result.values.shape == (36, 64)
     np.testing.assert_allclose(result.values, 1.0)
@@ -159,7 +193,9 @@ def test_focal_and_shift_of_a_point_map():
 
 
 def test_sampling_is_bilinear_with_centres_at_half():
-    depth_map = DepthMap(0, "depth", np.array([[1.0, 3.0], [5.0, 7.0]], np.float32), np.array([[0.0, 1.0], [0.0, 1.0]], np.float32))
+    depth_map = DepthMap(
+        0, "depth", np.array([[1.0, 3.0], [5.0, 7.0]], np.float32), np.array([[0.0, 1.0], [0.0, 1.0]], np.float32)
+    )
     xy = np.array([[1.0, 1.0], [2.0, 1.0], [2.0, 2.0], [0.0, 0.0], [4.1, 0.0]])
     values, confidence = sample_depth(depth_map, xy, 4, 4)
     np.testing.assert_allclose(values, [1, 2, 4, 1, np.nan])
@@ -169,13 +205,21 @@ def test_sampling_is_bilinear_with_centres_at_half():
     np.testing.assert_allclose(values, [3.0, np.nan])
 
 
-@pytest.mark.parametrize(("available", "device", "driver", "expected"), [
-    (["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"], "auto", True, ["CUDA", "Tensorrt", "CPU"]),
-    (["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"], "auto", False, ["CPU"]),
-    (["DmlExecutionProvider", "CPUExecutionProvider"], "auto", False, ["Dml", "CPU"]),
-    (["CoreMLExecutionProvider", "CPUExecutionProvider"], "auto", False, ["CoreML", "CPU"]),
-    (["CUDAExecutionProvider", "CPUExecutionProvider"], "cpu", True, ["CPU"]),
-])
+@pytest.mark.parametrize(
+    ("available", "device", "driver", "expected"),
+    [
+        (
+            ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+            "auto",
+            True,
+            ["CUDA", "Tensorrt", "CPU"],
+        ),
+        (["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"], "auto", False, ["CPU"]),
+        (["DmlExecutionProvider", "CPUExecutionProvider"], "auto", False, ["Dml", "CPU"]),
+        (["CoreMLExecutionProvider", "CPUExecutionProvider"], "auto", False, ["CoreML", "CPU"]),
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], "cpu", True, ["CPU"]),
+    ],
+)
 def test_order_of_providers(available, device, driver, expected):
     assert [p.removesuffix("ExecutionProvider") for p in candidate_providers(available, device, driver)] == expected
 
@@ -194,8 +238,23 @@ def test_cuda_asked_for_and_not_there_is_said(tmp_path, monkeypatch):
     assert said and said[0][0] == "depth.provider" and "CPU" in said[0][1]
 
 
-@pytest.mark.parametrize("case", ["unknown id", "no file", "folder", "html", "empty", "truncated", "undescribed", "wrong output",
-                                  "wrong channels", "bad json", "bad meaning", "not downloaded"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "unknown id",
+        "no file",
+        "folder",
+        "html",
+        "empty",
+        "truncated",
+        "undescribed",
+        "wrong output",
+        "wrong channels",
+        "bad json",
+        "bad meaning",
+        "not downloaded",
+    ],
+)
 def test_bad_networks_give_one_clear_line(case, tmp_path, monkeypatch):
     monkeypatch.setenv("HOLDFAST_MODELS", str(tmp_path / "store"))
     path = tmp_path / "net.onnx"

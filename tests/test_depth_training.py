@@ -60,6 +60,7 @@ needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reas
 def raster():
     os.environ.setdefault("LP_NUM_THREADS", "1")
     from models.training.raster import Rasteriser
+
     try:
         return Rasteriser(160, 96, samples=2)
     except Exception as error:  # no EGL on this machine
@@ -104,14 +105,20 @@ def test_sun_throws_shadows_and_cut_outs_let_light_through(raster):
     holes = np.zeros((4, 4, 4), np.uint8)
     holes[..., :3] = 255
     lid = {"position": np.array([0.0, 8.0, 6.0]), "scale": np.array([4.0, 4.0, 1.0])}
-    scene = Scene([ground, Item(primitives.sheet(), 2, **lid)], sun_direction=np.array([0.0, 0.0, 1.0]), shadow_centre=np.array([0.0, 8.0, 0.0]),
-                  exposure=0.3)
+    scene = Scene(
+        [ground, Item(primitives.sheet(), 2, **lid)],
+        sun_direction=np.array([0.0, 0.0, 1.0]),
+        shadow_centre=np.array([0.0, 8.0, 0.0]),
+        exposure=0.3,
+    )
     under = (slice(60, 66), slice(78, 82))
     shaded = raster.render(scene, look_north(1.6), 120, 120, 80, 40)[0][under].mean()
     scene.items[1] = Item(primitives.sheet(), 2, casts_shadow=False, **lid)
     lit = raster.render(scene, look_north(1.6), 120, 120, 80, 40)[0][under].mean()
     assert shaded < 0.7 * lit
-    scene.items[1] = Item(primitives.sheet(), 2, texture=holes, position=np.array([0.0, 8.0, 1.6]), scale=np.array([4.0, 1.0, 4.0]))
+    scene.items[1] = Item(
+        primitives.sheet(), 2, texture=holes, position=np.array([0.0, 8.0, 1.6]), scale=np.array([4.0, 1.0, 4.0])
+    )
     assert 2 not in raster.render(scene, look_north(1.6), 120, 120, 80, 40)[2]
 
 

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 
-def crop(rng: np.random.Generator, rgb: np.ndarray, disparity: np.ndarray, size: tuple[int, int], smallest: float = 0.7
-         ) -> tuple[np.ndarray, np.ndarray]:
+def crop(
+    rng: np.random.Generator, rgb: np.ndarray, disparity: np.ndarray, size: tuple[int, int], smallest: float = 0.7
+) -> tuple[np.ndarray, np.ndarray]:
     """A random part of the picture, at least `smallest` of what fits, resized to size (w, h), mirrored half of the time.
 
     rgb (H, W, 3) uint8, disparity (H, W); the disparity comes back at half the size, as the network gives it.
@@ -16,8 +17,10 @@ def crop(rng: np.random.Generator, rgb: np.ndarray, disparity: np.ndarray, size:
     fit = min(width / size[0], height / size[1]) * rng.uniform(smallest, 1.0)
     w, h = min(int(size[0] * fit), width), min(int(size[1] * fit), height)
     x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
-    part = cv2.resize(rgb[y:y + h, x:x + w], size, interpolation=cv2.INTER_AREA if fit > 1 else cv2.INTER_LINEAR)
-    target = cv2.resize(disparity[y:y + h, x:x + w].astype(np.float32), (size[0] // 2, size[1] // 2), interpolation=cv2.INTER_NEAREST)
+    part = cv2.resize(rgb[y : y + h, x : x + w], size, interpolation=cv2.INTER_AREA if fit > 1 else cv2.INTER_LINEAR)
+    target = cv2.resize(
+        disparity[y : y + h, x : x + w].astype(np.float32), (size[0] // 2, size[1] // 2), interpolation=cv2.INTER_NEAREST
+    )
     if rng.random() < 0.5:
         part, target = part[:, ::-1], target[:, ::-1]
     return part, target
@@ -32,7 +35,7 @@ def _motion_blur(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def degrade(rng: np.random.Generator, rgb: np.ndarray, chance_of_none: float = 0.2) -> np.ndarray:
-    """(H, W, 3) uint8 -> uint8: a random camera's, lens's and codec's idea of the same picture; now and then the picture itself."""
+    """(H, W, 3) uint8 -> uint8: a random camera's, lens's and codec's idea of the same picture, now and then itself."""
     if rng.random() < chance_of_none:
         return rgb
     image = rgb.astype(np.float32) / 255.0
@@ -50,7 +53,7 @@ def degrade(rng: np.random.Generator, rgb: np.ndarray, chance_of_none: float = 0
         image = lift + (1 - lift) * image
     if chance[4] < 0.3:  # vignette
         h, w = image.shape[:2]
-        y, x = np.ogrid[-1:1:h * 1j, -1:1:w * 1j]
+        y, x = np.ogrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
         image = image * (1 - rng.uniform(0.1, 0.5) * (x * x + y * y) / 2)[..., None]
     if chance[5] < 0.4:
         image = cv2.GaussianBlur(image, (0, 0), float(np.exp(rng.uniform(np.log(0.3), np.log(1.8)))) * fineness)
@@ -59,7 +62,9 @@ def degrade(rng: np.random.Generator, rgb: np.ndarray, chance_of_none: float = 0
     if chance[7] < 0.15:  # enlarged from a smaller picture
         h, w = image.shape[:2]
         s = rng.uniform(1 - 0.6 * fineness, 0.9)
-        image = cv2.resize(cv2.resize(image, (int(w * s), int(h * s)), interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_LINEAR)
+        image = cv2.resize(
+            cv2.resize(image, (int(w * s), int(h * s)), interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_LINEAR
+        )
     if chance[8] < 0.25:  # sharpened in the camera
         image = image + rng.uniform(0.3, 1.5) * (image - cv2.GaussianBlur(image, (0, 0), 1.0))
     if chance[9] < 0.65:  # grain, stronger where there is light, as shot noise is

@@ -37,7 +37,7 @@ def _frames_of(movie: Path, wanted: set[int]) -> dict[int, np.ndarray]:
 
 
 def _known(z: np.ndarray) -> np.ndarray:
-    """Depth in metres with 0 for the sky: what is infinite or far, or the one smallest value where a renderer filled the sky with it."""
+    """Depth in metres with 0 for the sky: what is infinite or far, or the smallest value where that fills the sky."""
     nearest = z == z.min()
     sky = nearest if nearest.mean() > 0.01 else np.zeros_like(nearest)
     return np.where(np.isfinite(z) & (z < RENDERED_FAR_M) & ~sky, z, 0)
@@ -47,15 +47,16 @@ def load_clips(folder: Path) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """{clip: [(BGR image, depth in metres with 0 for unknown)]}; real clips are called real/NAME."""
     clips = {}
     for depths in sorted(folder.glob("real/*.depth")):
-        maps = {int(p.stem): cv2.imread(str(p), cv2.IMREAD_UNCHANGED).astype(np.float32) / 1000 for p in sorted(depths.glob("*.png"))}
+        maps = {
+            int(p.stem): cv2.imread(str(p), cv2.IMREAD_UNCHANGED).astype(np.float32) / 1000 for p in sorted(depths.glob("*.png"))
+        }
         frames = _frames_of(depths.with_suffix(".mp4"), set(maps))
         clips[f"real/{depths.stem}"] = [(frames[k], maps[k]) for k in maps if k in frames]
     for stored in sorted(folder.glob("*.depth.npz")):
         with np.load(stored) as maps:
             truth = {int(k): maps[k].astype(np.float32) for k in maps.files}
         frames = _frames_of(folder / (stored.name.removesuffix(".depth.npz") + ".mp4"), set(truth))
-        clips[stored.name.removesuffix(".depth.npz")] = [
-            (frames[k], _known(z)) for k, z in truth.items() if k in frames]
+        clips[stored.name.removesuffix(".depth.npz")] = [(frames[k], _known(z)) for k, z in truth.items() if k in frames]
     return clips
 
 
@@ -65,8 +66,10 @@ def predict(source, image: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarr
     values = result.values if result.kind == "disparity" else 1.0 / np.maximum(result.values, 1e-3)
     values = np.nan_to_num(values, nan=float(np.nanmedian(values)))
     confidence = result.confidence
-    return (cv2.resize(values, shape[::-1], interpolation=cv2.INTER_LINEAR),
-            None if confidence is None else cv2.resize(confidence, shape[::-1], interpolation=cv2.INTER_LINEAR))
+    return (
+        cv2.resize(values, shape[::-1], interpolation=cv2.INTER_LINEAR),
+        None if confidence is None else cv2.resize(confidence, shape[::-1], interpolation=cv2.INTER_LINEAR),
+    )
 
 
 def measure(clips: dict, name: str, source) -> dict[str, dict[str, float]]:
@@ -88,7 +91,10 @@ def measure(clips: dict, name: str, source) -> dict[str, dict[str, float]]:
         if scores:
             results[clip] = {k: round(float(np.nanmean([s[k] for s in scores])), 4) for k in scores[0]}
             results[clip]["ms"] = round(1000 * seconds / len(scores), 1)
-    for group, members in (("all real", [c for c in results if c.startswith("real/")]), ("all rendered", [c for c in results if not c.startswith("real/")])):
+    for group, members in (
+        ("all real", [c for c in results if c.startswith("real/")]),
+        ("all rendered", [c for c in results if not c.startswith("real/")]),
+    ):
         if members:
             results[group] = {k: round(float(np.nanmean([results[c][k] for c in members])), 4) for k in results[members[0]]}
     return results

@@ -1,4 +1,4 @@
-"""Writes a trained network as ONNX: `python -m models.training.export --checkpoint RUN/checkpoint.pt --validation DIR --out FILE`.
+"""Writes a network as ONNX: `python -m models.training.export --checkpoint RUN/checkpoint.pt --validation DIR --out FILE`.
 
 The running average of the weights is exported, with weights stored as float16 (computed in float32) to keep the file small.
 The predicted error scale is calibrated on the kept-back pictures first: one number, so that confidence means what it says.
@@ -13,13 +13,11 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-
 from torch.nn import functional as F
 
 from .network import Deployed, HoldfastNet
 from .network_constants import CONFIDENCE_TOLERANCE
 from .train import Shards, centred_log, up_to_scale
-
 
 DEPLOYED_SIZES = {True: (320, 192), False: (256, 192)}
 
@@ -78,10 +76,20 @@ def main() -> None:
     gain, figures = calibrate(network, Shards(args.validation))
     deployed = Deployed(network, gain).eval()
     partial = args.out.with_suffix(".part")
-    torch.onnx.export(deployed, (torch.zeros(1, 3, 192, 320),), str(partial), dynamo=False, opset_version=17, input_names=["image"],
-                      output_names=["disparity", "confidence"],
-                      dynamic_axes={"image": {2: "height", 3: "width"}, "disparity": {2: "quarter_height", 3: "quarter_width"},
-                                    "confidence": {2: "quarter_height", 3: "quarter_width"}})
+    torch.onnx.export(
+        deployed,
+        (torch.zeros(1, 3, 192, 320),),
+        str(partial),
+        dynamo=False,
+        opset_version=17,
+        input_names=["image"],
+        output_names=["disparity", "confidence"],
+        dynamic_axes={
+            "image": {2: "height", 3: "width"},
+            "disparity": {2: "quarter_height", 3: "quarter_width"},
+            "confidence": {2: "quarter_height", 3: "quarter_width"},
+        },
+    )
     model = onnx.load(str(partial))
     store_as_half(model)
     model.producer_name, model.producer_version, model.doc_string = "holdfast", "", f"holdfast-small, {state['step']} steps"

@@ -89,7 +89,9 @@ def main() -> None:
             partial = args.out / f".{name}.{part}.npy"
             np.save(partial, array)
             partial.rename(args.out / f"{name}.{part}.npy")
-        print(f"{name} {width}x{height}: {args.shard} images, {(time.time() - started) / args.shard * 1000:.0f} ms each", flush=True)
+        print(
+            f"{name} {width}x{height}: {args.shard} images, {(time.time() - started) / args.shard * 1000:.0f} ms each", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -19,10 +19,16 @@ def align(prediction: np.ndarray, truth_z: np.ndarray, valid: np.ndarray) -> np.
     return 1.0 / np.maximum(inverse, 0.5 * t.min())
 
 
-def frame_scores(prediction: np.ndarray, truth_z: np.ndarray, valid: np.ndarray, confidence: np.ndarray | None,
-                 rng: np.random.Generator, pairs: int = 20000) -> dict[str, float]:
-    """AbsRel, RMSE(log), delta1 (share within a factor 1.25), ordinal error (share of pairs more than 10 % apart in depth that are
-    ordered wrongly); with a confidence also AbsRel of the more confident half, and calibration figures."""
+def frame_scores(
+    prediction: np.ndarray,
+    truth_z: np.ndarray,
+    valid: np.ndarray,
+    confidence: np.ndarray | None,
+    rng: np.random.Generator,
+    pairs: int = 20000,
+) -> dict[str, float]:
+    """AbsRel, RMSE(log), delta1 (share within a factor 1.25), ordinal error (share of pairs more than 10 % apart in depth that
+    are ordered wrongly); with a confidence also AbsRel of the more confident half, and calibration figures."""
     z = align(prediction, truth_z, valid)
     a, t = z[valid], truth_z[valid]
     relative = np.abs(a - t) / t
@@ -30,8 +36,12 @@ def frame_scores(prediction: np.ndarray, truth_z: np.ndarray, valid: np.ndarray,
     apart = np.abs(np.log(t[i] / t[j])) > np.log(1.1)
     p = prediction[valid]
     wrong = np.where(p[i] == p[j], 0.5, (p[i] > p[j]) != (t[i] < t[j]))[apart]
-    scores = {"absrel": float(relative.mean()), "rmse_log": float(np.sqrt(np.mean(np.log(a / t) ** 2))),
-              "delta1": float(np.mean(np.maximum(a / t, t / a) < 1.25)), "ordinal": float(wrong.mean()) if apart.any() else float("nan")}
+    scores = {
+        "absrel": float(relative.mean()),
+        "rmse_log": float(np.sqrt(np.mean(np.log(a / t) ** 2))),
+        "delta1": float(np.mean(np.maximum(a / t, t / a) < 1.25)),
+        "ordinal": float(wrong.mean()) if apart.any() else float("nan"),
+    }
     if confidence is not None:
         c = confidence[valid]
         scores["absrel_confident_half"] = float(relative[c >= np.median(c)].mean())
@@ -39,8 +49,13 @@ def frame_scores(prediction: np.ndarray, truth_z: np.ndarray, valid: np.ndarray,
         within = (log_error(prediction, truth_z, valid) < CONFIDENCE_TOLERANCE)[valid]
         scores["confidence_mean"], scores["confidence_truth"] = float(c.mean()), float(within.mean())
         bins = np.minimum((c * 10).astype(int), 9)
-        scores["calibration_error"] = float(sum(np.sum(bins == k) / len(c) * abs(c[bins == k].mean() - within[bins == k].mean())
-                                                for k in range(10) if np.any(bins == k)))
+        scores["calibration_error"] = float(
+            sum(
+                np.sum(bins == k) / len(c) * abs(c[bins == k].mean() - within[bins == k].mean())
+                for k in range(10)
+                if np.any(bins == k)
+            )
+        )
     return scores
 
 

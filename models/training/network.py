@@ -38,8 +38,11 @@ class Inverted(nn.Module):
 
     def __init__(self, width: int, expand: int = 3, size: int = 5) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv(width, width, size, groups=width, active=False), conv(width, width * expand, 1),
-                                  conv(width * expand, width, 1, active=False))
+        self.body = nn.Sequential(
+            conv(width, width, size, groups=width, active=False),
+            conv(width, width * expand, 1),
+            conv(width * expand, width, 1, active=False),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> the same shape."""
@@ -67,7 +70,7 @@ class Attention(nn.Module):
 
 
 def coordinates(x: torch.Tensor) -> torch.Tensor:
-    """(B, 2, H, W): x and y from the middle of the picture, in units of half its height; made by sums so that any size exports."""
+    """(B, 2, H, W): x and y from the middle of the picture, in units of half its height; by sums, so that any size exports."""
     ones = torch.ones_like(x[:, :1])
     across, down = torch.cumsum(ones, 3) - 0.5, torch.cumsum(ones, 2) - 0.5
     height, width = down[:, :, -1:, :] + 0.5, across[:, :, :, -1:] + 0.5
@@ -75,7 +78,7 @@ def coordinates(x: torch.Tensor) -> torch.Tensor:
 
 
 class HoldfastNet(nn.Module):
-    """(B, 3, H, W) image, sides multiples of 32 -> (B, 2, H/2, W/2): log of disparity up to a constant, log of its error scale."""
+    """(B, 3, H, W) image, sides multiples of 32 -> (B, 2, H/2, W/2): log disparity up to a constant, log of its error scale."""
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128, 160)) -> None:
         super().__init__()
@@ -111,8 +114,8 @@ class HoldfastNet(nn.Module):
 class Deployed(nn.Module):
     """What is exported: (disparity (1, 1, H/4, W/4), above zero and up to scale, confidence in 0..1 of the same shape).
 
-    The picture is halved, because that is the size the network was trained at, and looked at a second time in a mirror; the mean of both
-    logarithms is less noisy than either, and where they disagree the error is likely to be at least as large as their difference.
+    The picture is halved, because that is the size the network was trained at, and looked at a second time in a mirror; the
+    mean of both logarithms is less noisy than either, and where they disagree the error is likely to be about as large.
     """
 
     def __init__(self, network: HoldfastNet, error_gain: float = 1.0) -> None:

@@ -117,7 +117,12 @@ def extrusion(outline: np.ndarray) -> Mesh:
     back = front + [0, 1, 0]
     hubs = np.array([[centre[0], -0.5, centre[1]], [centre[0], 0.5, centre[1]]])
     vertices = np.concatenate([front, back, hubs])
-    faces = np.concatenate([
-        np.stack([ring, following, following + n], 1), np.stack([ring, following + n, ring + n], 1),
-        np.stack([following, ring, np.full(n, 2 * n)], 1), np.stack([ring + n, following + n, np.full(n, 2 * n + 1)], 1)])
+    faces = np.concatenate(
+        [
+            np.stack([ring, following, following + n], 1),
+            np.stack([ring, following + n, ring + n], 1),
+            np.stack([following, ring, np.full(n, 2 * n)], 1),
+            np.stack([ring + n, following + n, np.full(n, 2 * n + 1)], 1),
+        ]
+    )
     return flat(vertices, vertices[:, [0, 2]], faces)

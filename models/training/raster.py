@@ -45,7 +45,9 @@ class Item:
     rotation: np.ndarray = field(default_factory=lambda: np.eye(3))  # world from object
     position: np.ndarray = field(default_factory=lambda: np.zeros(3))  # metres
     scale: np.ndarray = field(default_factory=lambda: np.ones(3))  # metres per mesh unit, along the object's axes
-    texture: np.ndarray | None = None  # (h, w, 3|4) uint8 sRGB; a fourth channel below 128 cuts holes; shared arrays are uploaded once
+    texture: np.ndarray | None = (
+        None  # (h, w, 3|4) uint8 sRGB; a fourth channel below 128 cuts holes; shared arrays are uploaded once
+    )
     colour: tuple[float, float, float] = (1.0, 1.0, 1.0)  # linear, multiplies the texture
     tile_m: float | None = None  # metres a texture tile covers, mapped on the three axes; None: the mesh's own uv
     uv_scale: tuple[float, float] = (1.0, 1.0)
@@ -96,8 +98,10 @@ def _gl(matrix: np.ndarray) -> bytes:
 class Rasteriser:
     """An off-screen renderer of one picture size. Make one per process; textures and meshes stay on it until `forget`."""
 
-    def __init__(self, width: int, height: int, samples: int = 1, shadow_px: int = 1024, near: float = 0.05, far: float = 3000.0) -> None:
-        """samples: NxN supersampling of the colours; depth and ids are always those of the pixel's centre. near, far in metres."""
+    def __init__(
+        self, width: int, height: int, samples: int = 1, shadow_px: int = 1024, near: float = 0.05, far: float = 3000.0
+    ) -> None:
+        """samples: NxN supersampling of the colours; depth and ids are those of the pixel's centre. near, far in metres."""
         import moderngl
 
         self._mgl = moderngl
@@ -108,7 +112,9 @@ class Rasteriser:
         self._geometry_program = ctx.program(MESH_VERTEX, GEOMETRY_FRAGMENT)
         self._shadow_program = ctx.program(SHADOW_VERTEX, SHADOW_FRAGMENT)
         self._sky_program = ctx.program(SKY_VERTEX, SKY_FRAGMENT)
-        self._sky = ctx.vertex_array(self._sky_program, [(ctx.buffer(np.float32([-1, -1, 3, -1, -1, 3]).tobytes()), "2f", "corner")])
+        self._sky = ctx.vertex_array(
+            self._sky_program, [(ctx.buffer(np.float32([-1, -1, 3, -1, -1, 3]).tobytes()), "2f", "corner")]
+        )
         self._shadow_map = ctx.depth_texture((shadow_px, shadow_px))
         self._shadow_map.compare_func = "<="
         self._shadow_map.repeat_x = self._shadow_map.repeat_y = False
@@ -153,7 +159,9 @@ class Rasteriser:
             full = [(vertices, "3f 3f 2f", "in_position", "in_normal", "in_uv")]
             arrays = {
                 "mesh": self.ctx.vertex_array(self._mesh_program, full, indices),
-                "geometry": self.ctx.vertex_array(self._geometry_program, [(vertices, "3f 12x 2f", "in_position", "in_uv")], indices),
+                "geometry": self.ctx.vertex_array(
+                    self._geometry_program, [(vertices, "3f 12x 2f", "in_position", "in_uv")], indices
+                ),
                 "shadow": self.ctx.vertex_array(self._shadow_program, [(vertices, "3f 12x 8x", "in_position")], indices),
             }
             entry = self._meshes[id(mesh)] = (mesh, arrays, (vertices, indices))
@@ -201,9 +209,10 @@ class Rasteriser:
         self._draw(scene, "shadow", self._shadow_program)
         return matrix
 
-    def render(self, scene: Scene, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float
-               ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(rgb (H, W, 3) uint8, z-depth (H, W) float32 metres with inf for the sky, object ids (H, W) int32 with 0 for the sky)."""
+    def render(
+        self, scene: Scene, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(rgb (H, W, 3) uint8, z-depth (H, W) float32 metres, inf for the sky, object ids (H, W) int32, 0 for the sky)."""
         return self.colour(scene, cam_from_world, fx, fy, cx, cy), *self.geometry(scene, cam_from_world, fx, fy, cx, cy)
 
     def _clip_from_world(self, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
@@ -222,10 +231,17 @@ class Rasteriser:
         sky = self._sky_program
         self.ctx.disable(self._mgl.DEPTH_TEST)
         # Ray of a pixel: world from camera times ((u - cx) / fx, (v - cy) / fy, 1).
-        rays = cam_from_world[:3, :3].T @ np.array([[w / 2 / fx, 0, (w / 2 - cx) / fx], [0, h / 2 / fy, (h / 2 - cy) / fy], [0, 0, 1]])
+        rays = cam_from_world[:3, :3].T @ np.array(
+            [[w / 2 / fx, 0, (w / 2 - cx) / fx], [0, h / 2 / fy, (h / 2 - cy) / fy], [0, 0, 1]]
+        )
         sky["world_from_clip"].write(_gl(rays))
-        for name, value in (("up", scene.up), ("zenith", scene.sky_zenith), ("horizon", scene.sky_horizon),
-                            ("sun_direction", scene.sun_direction), ("sun_colour", scene.sun_colour)):
+        for name, value in (
+            ("up", scene.up),
+            ("zenith", scene.sky_zenith),
+            ("horizon", scene.sky_horizon),
+            ("sun_direction", scene.sun_direction),
+            ("sun_colour", scene.sun_colour),
+        ):
             sky[name].value = tuple(map(float, value))
         sky["sky"].value = (float(scene.clouds), float(scene.sky_seed), float(scene.exposure))
         self._sky.render()
@@ -234,8 +250,14 @@ class Rasteriser:
         program = self._mesh_program
         program["clip_from_world"].write(_gl(clip_from_world))
         program["shadow_from_world"].write(_gl(shadow_from_world))
-        for name, value in (("eye", eye), ("up", scene.up), ("sun_direction", scene.sun_direction), ("sun_colour", scene.sun_colour),
-                            ("ambient_up", scene.ambient_up), ("ambient_down", scene.ambient_down)):
+        for name, value in (
+            ("eye", eye),
+            ("up", scene.up),
+            ("sun_direction", scene.sun_direction),
+            ("sun_colour", scene.sun_colour),
+            ("ambient_up", scene.ambient_up),
+            ("ambient_down", scene.ambient_down),
+        ):
             program[name].value = tuple(map(float, value))
         program["fog"].value = (*map(float, scene.fog_colour), float(scene.fog_density))
         program["exposure"].value = float(scene.exposure)
@@ -255,8 +277,9 @@ class Rasteriser:
             rgb = (mean ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
         return np.ascontiguousarray(rgb)
 
-    def geometry(self, scene: Scene, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float
-                 ) -> tuple[np.ndarray, np.ndarray]:
+    def geometry(
+        self, scene: Scene, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(z-depth, object ids) alone, as `render` gives them."""
         w, h = self.width, self.height
         clip_from_world = self._clip_from_world(np.asarray(cam_from_world, float), fx, fy, cx, cy)

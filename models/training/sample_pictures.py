@@ -1,6 +1,7 @@
 """Packs a few kept-back pictures for the tests: `python -m models.training.sample_pictures --shards DIR --out FILE.npz`.
 
-For each picture k: `rgb_k`, the bytes of a JPEG, and `log_k` (h/4, w/4) uint8, log disparity mapped from -6 .. 4 to 1 .. 255, 0 for the sky.
+For each picture k: `rgb_k`, the bytes of a JPEG, and `log_k` (h/4, w/4) uint8, log disparity
+mapped from -6 .. 4 to 1 .. 255, 0 for the sky.
 """
 
 from __future__ import annotations

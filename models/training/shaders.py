@@ -42,7 +42,8 @@ vec2 texture_position(vec3 local, vec3 local_normal, vec2 uv) {
 }
 """
 
-MESH_FRAGMENT = """
+MESH_FRAGMENT = (
+    """
 #version 330
 in vec3 world;
 in vec3 local;
@@ -65,7 +66,9 @@ uniform float exposure;
 uniform vec3 colour;
 uniform vec4 material;
 out vec4 picture_colour;
-""" + _TEXTURE_POSITION + """
+"""
+    + _TEXTURE_POSITION
+    + """
 float lit(vec3 at) {
     vec3 p = (shadow_from_world * vec4(at, 1.0)).xyz * 0.5 + 0.5;
     if (any(lessThan(p, vec3(0.0))) || any(greaterThan(p, vec3(1.0)))) return 1.0;
@@ -112,8 +115,10 @@ void main() {
     picture_colour = vec4(pow(clamp(radiance * exposure, 0.0, 1.0), vec3(1.0 / 2.2)), 1.0);
 }
 """
+)
 
-GEOMETRY_FRAGMENT = """
+GEOMETRY_FRAGMENT = (
+    """
 #version 330
 in vec3 local;
 in vec3 local_normal;
@@ -121,12 +126,15 @@ in vec2 uv;
 in float depth;
 uniform float object_id;
 out vec2 geometry;
-""" + _TEXTURE_POSITION + """
+"""
+    + _TEXTURE_POSITION
+    + """
 void main() {
     if (cut_out && texture(picture, texture_position(local, local_normal, uv)).a < 0.5) discard;
     geometry = vec2(depth, object_id);
 }
 """
+)
 
 SHADOW_VERTEX = """
 #version 330

@@ -10,9 +10,15 @@ import numpy as np
 SIZE = 256
 
 
-def cloud(rng: np.random.Generator, base: int = 4, octaves: int = 6, persistence: float = 0.5, stretch: tuple[int, int] = (1, 1),
-          size: int = SIZE) -> np.ndarray:
-    """(size, size) float32 tileable noise in 0..1; base: cells across in the coarsest octave; stretch multiplies cells in y, x."""
+def cloud(
+    rng: np.random.Generator,
+    base: int = 4,
+    octaves: int = 6,
+    persistence: float = 0.5,
+    stretch: tuple[int, int] = (1, 1),
+    size: int = SIZE,
+) -> np.ndarray:
+    """(size, size) float32 tileable noise in 0..1; base: cells across in the coarsest octave; stretch: factors in y, x."""
     total = np.zeros((size, size), np.float32)
     weight = 1.0
     for octave in range(octaves):
@@ -20,16 +26,22 @@ def cloud(rng: np.random.Generator, base: int = 4, octaves: int = 6, persistence
         coarse = rng.random((cells[0], cells[1]), dtype=np.float32)
         padded = np.pad(coarse, 2, mode="wrap")
         scale = [size / c for c in cells]
-        large = cv2.resize(padded, (round(padded.shape[1] * scale[1]), round(padded.shape[0] * scale[0])), interpolation=cv2.INTER_CUBIC)
+        large = cv2.resize(
+            padded, (round(padded.shape[1] * scale[1]), round(padded.shape[0] * scale[0])), interpolation=cv2.INTER_CUBIC
+        )
         y, x = round(2 * scale[0]), round(2 * scale[1])
-        total += weight * large[y:y + size, x:x + size]
+        total += weight * large[y : y + size, x : x + size]
         weight *= persistence
     low, high = np.percentile(total, [1, 99])
     return np.clip((total - low) / (high - low + 1e-6), 0, 1)
 
 
-def colour(rng: np.random.Generator, saturation: tuple[float, float] = (0.0, 0.6), value: tuple[float, float] = (0.15, 0.95),
-           hue: tuple[float, float] | None = None) -> np.ndarray:
+def colour(
+    rng: np.random.Generator,
+    saturation: tuple[float, float] = (0.0, 0.6),
+    value: tuple[float, float] = (0.15, 0.95),
+    hue: tuple[float, float] | None = None,
+) -> np.ndarray:
     """A random sRGB colour, (3,) in 0..1; hue in turns."""
     h = rng.uniform(*(hue or (0, 1))) % 1
     return np.array(colorsys.hsv_to_rgb(h, rng.uniform(*saturation) ** 1.9, rng.uniform(*value)), np.float32)
@@ -48,7 +60,9 @@ def _like(rng: np.random.Generator, c: np.ndarray, spread: float) -> np.ndarray:
 def plain(rng):
     """Paint, plaster, plastic: almost one colour."""
     c = colour(rng, (0, 0.5), (0.25, 1.0))
-    return ramp(cloud(rng, rng.integers(2, 6), 7, rng.uniform(0.4, 0.8)), [_like(rng, c, 0.02), c, _like(rng, c, rng.uniform(0.02, 0.12))])
+    return ramp(
+        cloud(rng, rng.integers(2, 6), 7, rng.uniform(0.4, 0.8)), [_like(rng, c, 0.02), c, _like(rng, c, rng.uniform(0.02, 0.12))]
+    )
 
 
 def mottled(rng):
@@ -70,7 +84,7 @@ def wood(rng):
         for k in range(count):
             y0, y1 = SIZE * k // count, SIZE * (k + 1) // count
             image[y0:y1] = np.roll(image[y0:y1], int(rng.integers(SIZE)), axis=1) * rng.uniform(0.8, 1.15)
-            image[y0:y0 + 2] *= rng.uniform(0.3, 0.8)
+            image[y0 : y0 + 2] *= rng.uniform(0.3, 0.8)
     return image
 
 
@@ -173,10 +187,12 @@ def books(rng):
     while x < SIZE:
         w = int(rng.integers(6, 30))
         top = int(rng.integers(0, 90))
-        image[top:, x:x + w] = colour(rng, (0, 0.9), (0.1, 0.95)) * np.linspace(0.7, 1.0, max(min(w, SIZE - x), 1))[None, :, None]
+        image[top:, x : x + w] = (
+            colour(rng, (0, 0.9), (0.1, 0.95)) * np.linspace(0.7, 1.0, max(min(w, SIZE - x), 1))[None, :, None]
+        )
         if rng.random() < 0.6:
             y = int(rng.integers(100, 230))
-            image[y:y + int(rng.integers(4, 30)), x + 2:x + w - 2] = colour(rng)
+            image[y : y + int(rng.integers(4, 30)), x + 2 : x + w - 2] = colour(rng)
         x += w
     return image
 
@@ -196,12 +212,14 @@ def facade(rng):
             image[y0:y1, x0:x1] = frame
             border = max(int(w * 0.04), 2)
             pane = ramp(cloud(rng, 2, 3), [glass * rng.uniform(0.4, 1.0), np.clip(glass * rng.uniform(0.8, 2.2), 0, 1)])
-            image[y0 + border:y1 - border, x0 + border:x1 - border] = pane[:max(y1 - y0 - 2 * border, 0), :max(x1 - x0 - 2 * border, 0)]
+            image[y0 + border : y1 - border, x0 + border : x1 - border] = pane[
+                : max(y1 - y0 - 2 * border, 0), : max(x1 - x0 - 2 * border, 0)
+            ]
             if rng.random() < 0.5:
                 middle = (x0 + x1) // 2
-                image[y0:y1, middle - border // 2:middle + border // 2 + 1] = frame
+                image[y0:y1, middle - border // 2 : middle + border // 2 + 1] = frame
             if rng.random() < 0.4:
-                image[y1:y1 + border, max(x0 - border, 0):x1 + border] = frame * 0.8
+                image[y1 : y1 + border, max(x0 - border, 0) : x1 + border] = frame * 0.8
     return image
 
 
@@ -214,14 +232,40 @@ def leaves(rng):
         # Denser in the middle, so that the card's straight edges do not show.
         p = np.clip(rng.normal(SIZE / 2, SIZE / 5.5, 2), 8, SIZE - 9)
         axes = (int(rng.integers(4, 22)), int(rng.integers(2, 8)))
-        cv2.ellipse(image, tuple(map(int, p)), axes, float(rng.uniform(0, 180)), 0, 360, (*map(float, _like(rng, c, 0.5)), 1.0), -1)
+        cv2.ellipse(
+            image, tuple(map(int, p)), axes, float(rng.uniform(0, 180)), 0, 360, (*map(float, _like(rng, c, 0.5)), 1.0), -1
+        )
     return image
 
 
-MAKERS = {"plain": plain, "mottled": mottled, "wood": wood, "tiles": tiles, "pattern": pattern, "cells": cells, "fabric": fabric,
-          "poster": poster, "page": page, "books": books, "facade": facade, "leaves": leaves}
-COUNTS = {"plain": 26, "mottled": 26, "wood": 18, "tiles": 18, "pattern": 14, "cells": 12, "fabric": 16, "poster": 24, "page": 8,
-          "books": 8, "facade": 22, "leaves": 10}
+MAKERS = {
+    "plain": plain,
+    "mottled": mottled,
+    "wood": wood,
+    "tiles": tiles,
+    "pattern": pattern,
+    "cells": cells,
+    "fabric": fabric,
+    "poster": poster,
+    "page": page,
+    "books": books,
+    "facade": facade,
+    "leaves": leaves,
+}
+COUNTS = {
+    "plain": 26,
+    "mottled": 26,
+    "wood": 18,
+    "tiles": 18,
+    "pattern": 14,
+    "cells": 12,
+    "fabric": 16,
+    "poster": 24,
+    "page": 8,
+    "books": 8,
+    "facade": 22,
+    "leaves": 10,
+}
 
 
 class TextureBank:
@@ -229,8 +273,10 @@ class TextureBank:
 
     def __init__(self, rng: np.random.Generator) -> None:
         """Takes about two seconds."""
-        self.by_kind = {kind: [np.ascontiguousarray((np.clip(maker(rng), 0, 1) * 255).astype(np.uint8)) for _ in range(COUNTS[kind])]
-                        for kind, maker in MAKERS.items()}
+        self.by_kind = {
+            kind: [np.ascontiguousarray((np.clip(maker(rng), 0, 1) * 255).astype(np.uint8)) for _ in range(COUNTS[kind])]
+            for kind, maker in MAKERS.items()
+        }
         self.solid = [t for kind, ts in self.by_kind.items() if kind not in ("leaves", "books", "facade") for t in ts]
 
     def pick(self, rng: np.random.Generator, *kinds: str) -> np.ndarray:

@@ -28,8 +28,8 @@ from .augment import crop, degrade
 from .network import HoldfastNet
 from .network_constants import MEAN, STD
 
-# Picture sizes (w, h) for wide and for squarer shards, and the fraction of the steps up to which each is used. On a CPU pictures of half the size
-# (the deployed network halves what it is fed) let the network see four times as many; with a GPU, add stages of larger ones.
+# Picture sizes (w, h) for wide and for squarer shards, and the fraction of the steps up to which each is used. On a CPU pictures
+# of half the size (the deployed network halves what it is fed) let the network see four times as many; on a GPU add larger ones.
 STAGES = ((1.0, {True: (160, 96), False: (128, 96)}),)
 FULL = STAGES[-1][1]
 
@@ -55,7 +55,9 @@ class Shards:
                 self.opened[name] = (np.load(self.folder / f"{name}.rgb.npy", mmap_mode="r"), np.load(path, mmap_mode="r"))
         self.names = sorted(self.opened)
 
-    def batch(self, rng: np.random.Generator, count: int, sizes: dict, smallest: float = 0.65) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(
+        self, rng: np.random.Generator, count: int, sizes: dict, smallest: float = 0.65
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """((B, 3, h, w) normalised pictures, (B, h/2, w/2) disparities)."""
         rgb, disparity = self.opened[self.names[rng.integers(len(self.names))]]
         size = sizes[rgb.shape[2] > 300]
@@ -130,8 +132,13 @@ def train(rank: int, args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     if args.workers > 1:
-        torch.distributed.init_process_group("gloo", init_method=f"file://{(args.out / 'meeting').resolve()}", rank=rank,
-                                             world_size=args.workers, timeout=timedelta(minutes=30))
+        torch.distributed.init_process_group(
+            "gloo",
+            init_method=f"file://{(args.out / 'meeting').resolve()}",
+            rank=rank,
+            world_size=args.workers,
+            timeout=timedelta(minutes=30),
+        )
     shards = Shards(args.shards)
     kept_back = Shards(args.validation) if args.validation and rank == 0 else None
     network = HoldfastNet().to(args.device, memory_format=torch.channels_last)
@@ -154,8 +161,15 @@ def train(rank: int, args: argparse.Namespace) -> None:
                 log.write(json.dumps(entry) + "\n")
             print(entry, flush=True)
 
-    report({"start": {k: str(v) for k, v in vars(args).items() if not isinstance(v, Path)}, "step": step,
-            "parameters": sum(p.numel() for p in network.parameters()), "shards": len(shards.names), "torch": torch.__version__})
+    report(
+        {
+            "start": {k: str(v) for k, v in vars(args).items() if not isinstance(v, Path)},
+            "step": step,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "shards": len(shards.names),
+            "torch": torch.__version__,
+        }
+    )
     sums: dict[str, float] = {}
     reported = saved = time.time()
     reported_step = step
@@ -186,15 +200,24 @@ def train(rank: int, args: argparse.Namespace) -> None:
         for name, term in terms.items():
             sums[name] = sums.get(name, 0.0) + float(term.detach())
         if step % 100 == 0:
-            entry = {"step": step, **{n: round(s / (step - reported_step), 4) for n, s in sums.items()}, "shards": len(shards.names),
-                     "s_per_step": round((time.time() - reported) / (step - reported_step), 3)}
+            entry = {
+                "step": step,
+                **{n: round(s / (step - reported_step), 4) for n, s in sums.items()},
+                "shards": len(shards.names),
+                "s_per_step": round((time.time() - reported) / (step - reported_step), 3),
+            }
             if kept_back is not None and step % 500 == 0:
                 entry["validation"] = round(validate(average, kept_back), 4)
             report(entry)
             sums, reported, reported_step = {}, time.time(), step
             shards.refresh()
         if rank == 0 and (step == args.steps or time.time() - saved > 150):
-            state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
+            state = {
+                "network": network.state_dict(),
+                "average": average.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "step": step,
+            }
             torch.save(state, path.with_suffix(".part"))
             path.with_suffix(".part").replace(path)
             saved = time.time()
