@@ -12,7 +12,7 @@ from pathlib import Path
 
 import bpy
 
-from . import events, headless, importer, job, jobfolder, solver_process
+from . import events, headless, job, jobfolder
 
 EXIT_OK, EXIT_INTERNAL, EXIT_USAGE, EXIT_INPUT, EXIT_OUTPUT = 0, 1, 2, 3, 5
 _MOVIES = {".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mxf", ".mpg", ".mpeg"}
@@ -204,15 +204,8 @@ def _batch(source: Path, out: Path, settings: dict, force: bool) -> int:
 
 
 def _forget() -> None:
-    """Drop a finished shot's scene, clip and objects before the next one."""
-    clips = [clip for clip in bpy.data.movieclips if clip.holdfast.solved]
-    keep = bpy.data.scenes.new("Scene")
-    for window in bpy.context.window_manager.windows:
-        window.scene = keep
-    gone = [scene for scene in bpy.data.scenes if scene != keep]
-    bpy.data.batch_remove([ob for scene in gone for ob in scene.objects])
-    bpy.data.batch_remove(gone + clips)
-    bpy.data.orphans_purge(do_local_ids=True, do_linked_ids=False, do_recursive=True)
+    """Drop a finished shot's scene before the next one: an empty file, the add-ons and preferences as they are."""
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
 
 
 def register() -> None:
@@ -223,6 +216,3 @@ def register() -> None:
 def unregister() -> None:
     while _handles:
         bpy.utils.unregister_cli_command(_handles.pop())
-
-
-__all__ = ("importer", "run", "shot_list", "solver_process")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compositing in one click: the pinhole render, bent by the lens as the footage is, over the untouched plate.
 
-Blender's Movie Distortion node shifts the plate by about a pixel in some versions; a map of our own, looked up by the Map UV node,
-does not. The plate is never resampled. The render has no more than the camera sees: under barrel distortion the corners of the
-plate lie outside of it, and things there are cut off.
+Blender's Movie Distortion node shifts the plate by about a pixel in some versions; a map of our own, looked up by the Map UV
+node, does not. The plate is never resampled. The render has no more than the camera sees: under barrel distortion the corners
+of the plate lie outside of it, and things there are cut off.
 """
 
 from __future__ import annotations

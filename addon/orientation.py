@@ -108,7 +108,12 @@ def find_ground(shot: jobfolder.Shot, up: np.ndarray | None = None) -> tuple[np.
             best = (score, (normal, offset))
     if best[1] is None:
         return None
-    normal, offset = _refine(local, weights, tolerance, *best[1])
+    # The network's depth helps to find the plane; where it lies exactly, the solved points know better.
+    solved = np.abs(local[: len(points)] @ best[1][0] - best[1][1]) < tolerance[: len(points)]
+    trust = weights.copy()
+    if solved.sum() >= 20:
+        trust[len(points) :] *= 0.02
+    normal, offset = _refine(local, trust, tolerance, *best[1])
     height = local @ normal - offset
     inside = weights[np.abs(height) < tolerance].sum()
     below = weights[height < -3.0 * tolerance].sum()

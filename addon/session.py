@@ -35,6 +35,8 @@ class ShotJob:
     needs_scene: bool = False  # the scene was left as it is and does not fit the clip
 
 
+slowest_tick_s = 0.0  # the longest this module ever held Blender's main thread while solving: for tests
+
 jobs: dict[str, ShotJob] = {}  # the last job of each clip, by the clip's id
 
 
@@ -115,18 +117,22 @@ def listen() -> None:
 
 
 def _tick() -> float | None:
-    changed = active = False
+    global slowest_tick_s
+    begun = time.thread_time()
+    changed = active = imported = False
     for shot in list(jobs.values()):
         if not shot.solver.state.active:
             continue
         changed = shot.solver.poll(BUDGET_S) or changed
         if shot.solver.state is job.JobState.DONE:
             _import_as_one_step(shot)
-            changed = True
+            changed = imported = True
         active = active or shot.solver.state.active
     if changed:
         _status_text()
         redraw()
+    if not imported:
+        slowest_tick_s = max(slowest_tick_s, time.thread_time() - begun)
     return TICK_S if active else None
 
 

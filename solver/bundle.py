@@ -307,7 +307,7 @@ class Adjustment:
         for used in range(1, max_iterations + 1):
             lin = self.linearise(x, proj)
             accepted = False
-            for attempt in range(8):
+            for attempt in range(8):  # noqa: B007  (read below)
                 solved = self.solve_damped(lin, damping)
                 if solved is not None:
                     d_all, d_point = solved

@@ -6,8 +6,8 @@ import numpy as np
 
 from .bundle_model import project
 from .fuse import align_maps
-from .initialise import lift
-from .reconstruct import State
+from .lens_range import LensRange
+from .reconstruct import State, give_depth
 from .resection import point_information
 from .selfcheck import Contender
 from .tracking import TrackedClip
@@ -23,8 +23,8 @@ from .types import (
     Settings,
     Solution,
 )
-from .verdict import judge, lens_spread, parallax_px
-from .view import ShotView, World
+from .verdict import judge, parallax_px
+from .view import ShotView
 
 SCENE_DEPTH = 5.0  # median depth of the points in a scene whose size is unknown
 
@@ -38,6 +38,7 @@ def assemble(
     contenders: list[Contender],
     tracks: np.ndarray,
     held: np.ndarray,
+    lens: LensRange,
     maps: dict[int, DepthMap],
     depth: DepthSource | None,
     progress: Progress,
@@ -47,10 +48,9 @@ def assemble(
     state, model = winner.state, winner.model
     world = state.world
     everything = np.arange(view.frame_count)
-    spread = lens_spread(view, state, _some(everything, 60), tracks, model) if model.translation or model.focal_free else {}
     parallax = parallax_px(view, state, everything, tracks) if model.translation else 0.0
     if not model.translation:
-        put_at_network_depth(view, world)
+        give_depth(view, world)
     metric = normalise(view, state, bool(maps) and view.depth_kind == "metric")
     label = final_labels(view, state, model.translation)
     fit = fit_of(view, state, label)
@@ -66,7 +66,7 @@ def assemble(
         winner,
         contenders,
         tracks,
-        spread,
+        lens,
         parallax,
         fit["frame_tracks"],
         depth.name if depth is not None and maps else None,
@@ -91,7 +91,7 @@ def assemble(
         "fewest_bridging_tracks": int(bridging.min()),
         "parallax_px": round(parallax, 3),
         "noise_levels": round(float(tracked.noise_levels), 3),
-        "focal_spread": round(float(spread.get("focal", 0.0)), 5) if np.isfinite(spread.get("focal", 0.0)) else None,
+        "focal_spread": round(lens.sigma, 5) if np.isfinite(lens.sigma) else None,
         "depth_spread": round(depth_spread, 4) if depth_spread is not None else None,
     }
     camera = Camera(
@@ -134,28 +134,6 @@ def assemble(
         dict(watch.seconds),
         source,
     )
-
-
-def _some(frames: np.ndarray, most: int) -> np.ndarray:
-    return frames if len(frames) <= most else np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))
-
-
-def put_at_network_depth(view: ShotView, world: World) -> None:
-    """A camera that only turns sees no depth: points get the network's, or their neighbours', so that there is a scene."""
-    known = world.known.copy()
-    if world.rho[known].any():
-        return
-    direction = world.direction.copy()
-    world.known[:] = False
-    order = sorted(view.keys, key=lambda k: abs(k - view.frame_count // 2))
-    for f in [*order, *range(view.frame_count)]:
-        rows = view.rows_of(int(f))
-        rows = rows[known[view.tracks.track[rows]]]
-        if len(rows):
-            lift(view, world, int(f), rows, bool(view.keys))
-    world.direction[:] = direction
-    world.origin[:] = 0.0
-    world.translation[:] = 0.0
 
 
 def normalise(view: ShotView, state: State, metric: bool) -> bool:

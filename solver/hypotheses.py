@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .initialise import Started, StartOptions, choose_frames, start
@@ -115,6 +117,13 @@ def candidates(view: ShotView, settings: Settings, use_depth: bool) -> list[Star
     return out
 
 
+def found_options(started: Started, frames: np.ndarray) -> StartOptions:
+    """The same options, beginning with the focal length that was found."""
+    if not started.options.focal_free:
+        return started.options
+    return replace(started.options, focal_px=float(np.exp(np.median(started.world.log_focal[frames]))))
+
+
 def best_starts(
     view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: list[StartOptions], seed: int, progress=None
 ) -> tuple[list[Started], bool]:
@@ -130,13 +139,19 @@ def best_starts(
         some = tracks & (rng.uniform(size=len(tracks)) < 0.5)
         heats = []
         for i, o in enumerate(options):
-            heats.append(start(view, few, some, o, seed).cost)
+            heats.append(start(view, few, some, o, seed))
             if progress is not None:
                 progress(i + 1, len(options) + 2)
-        moving = [h for h, o in zip(heats, options, strict=True) if o.translation]
-        turning = [h for h, o in zip(heats, options, strict=True) if not o.translation]
-        travels = bool(moving and turning and min(turning) > 3 * min(moving) + 1)
-        order = np.argsort(heats, kind="stable")
-        options = [options[i] for i in order[:2] if heats[i] < 1.6 * heats[order[0]] + 0.5]
+        heats.sort(key=lambda h: h.cost)
+        moving = [h for h in heats if h.options.translation]
+        turning = [h for h in heats if not h.options.translation]
+        travels = bool(moving and turning and turning[0].cost > 3 * moving[0].cost + 1)
+        options = [found_options(h, few) for h in heats[:2] if h.cost < 1.6 * heats[0].cost + 0.5]
+        if moving and turning and not travels:
+            # a pan tells its focal length by turning alone: travel from there
+            focal = found_options(turning[0], few).focal_px
+            pan = replace(moving[0].options, focal_px=focal, focal_varies=False)
+            if not any(o.translation and not o.focal_varies and abs(o.focal_px / focal - 1) < 0.04 for o in options):
+                options.append(pan)
     done = [start(view, frames, tracks, o, seed) for o in options]
     return sorted(done, key=lambda s: s.cost), travels

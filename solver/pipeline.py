@@ -13,6 +13,7 @@ from .errors import EXIT_UNSOLVED, HoldfastError
 from .finish import assemble
 from .hypotheses import best_starts, candidates, choose_tracks, is_still, start_frames
 from .initialise import Started, lift, start
+from .lens_range import hold_at_prior, judge_focal
 from .movers import explained, smooth_movers
 from .reconstruct import Model, State, all_frames, extend, from_start, trim
 from .selfcheck import Contender, HeldOut, decide, flatten, hold_out, measure, questions, unit_of
@@ -129,8 +130,8 @@ def solve(
             settings, focal_px=0.5 * info.width / np.tan(np.radians(float(np.median(fov))) / 2), focal_source="network"
         )
     view = ShotView(tracked.tracks, info.width, info.height, maps, pixel_aspect=info.pixel_aspect)
-    winner, contenders, tracks, held = reconstruct(view, settings, effort, progress, watch)
-    solution = assemble(clip, settings, view, tracked, winner, contenders, tracks, held, maps, depth, progress, watch)
+    winner, contenders, tracks, held, lens = reconstruct(view, settings, effort, progress, watch)
+    solution = assemble(clip, settings, view, tracked, winner, contenders, tracks, held, lens, maps, depth, progress, watch)
     return replace(
         solution,
         timings={k: round(v, 3) for k, v in watch.seconds.items()} | {"total": round(time.perf_counter() - watch.begun, 3)},
@@ -217,6 +218,10 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
         iterations=effort.compete_iterations,
         progress=lambda d, n: progress("check", d, n),
     )
+    probe = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
+    lens = judge_focal(view, settings, winner.state, winner.model, frames, probe)
+    if lens.word == "prior" and winner.model.focal_free:
+        winner.model = hold_at_prior(view, settings, winner.state, winner.model, lens)
     watch.lap("check")
     progress("adjust", 5, 8)
     trim(view, winner.state, solve_frames, tracks, winner.model, rounds=2)
@@ -225,7 +230,7 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
     winner.held = measure(view, winner.state, np.arange(view.frame_count), held, winner.model.translation, unit)
     progress("adjust", 8, 8)
     watch.lap("adjust")
-    return winner, contenders, tracks, held
+    return winner, contenders, tracks, held, lens
 
 
 def contrasting(starts: list[Started]) -> list[Started]:
@@ -349,4 +354,5 @@ def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarr
     world.rho[:] = flatten_depth
     watch.lap("adjust")
     winner = Contender(model, state, heldout, True, "nothing but movers changes between the frames")
-    return winner, [winner], tracks, held
+    lens = judge_focal(view, settings, state, model, everything, tracks)
+    return winner, [winner], tracks, held, lens

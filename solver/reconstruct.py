@@ -39,7 +39,7 @@ class Model:
     def name(self) -> str:
         """E.g. "free, constant focal, radial1"."""
         lens = "radial2" if self.k2 else "radial1" if self.k1 else "no distortion"
-        focal = "varying focal" if self.focal_varies else "constant focal" if self.focal_free else "given focal"
+        focal = "varying focal" if self.focal_varies else "constant focal" if self.focal_free else "fixed focal"
         return ", ".join(
             [("free" if self.translation else "rotation only"), focal, lens] + (["rolling shutter"] if self.row_time else [])
         )
@@ -256,6 +256,24 @@ def _adjust_in_windows(view: ShotView, state: State, tracks: np.ndarray, model: 
                 replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.5)), x, translation=model.translation
             ),
         )
+
+
+def give_depth(view: ShotView, world: World) -> None:
+    """A camera that only turns sees no depth: points get the network's, or their neighbours', so that there is a scene."""
+    known = world.known.copy()
+    if world.rho[known].any():
+        return
+    direction = world.direction.copy()
+    world.known[:] = False
+    order = sorted(view.keys, key=lambda k: abs(k - view.frame_count // 2))
+    for f in [*order, *range(view.frame_count)]:
+        rows = view.rows_of(int(f))
+        rows = rows[known[view.tracks.track[rows]]]
+        if len(rows):
+            lift(view, world, int(f), rows, bool(view.keys))
+    world.direction[:] = direction
+    world.origin[:] = 0.0
+    world.translation[:] = 0.0
 
 
 def from_start(view: ShotView, started: Started) -> State:

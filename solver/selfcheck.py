@@ -9,7 +9,7 @@ import numpy as np
 from .bundle import robust
 from .bundle_model import project
 from .movers import residual_scale
-from .reconstruct import Model, State, adjust_state
+from .reconstruct import Model, State, adjust_state, give_depth
 from .resection import refine_points
 from .types import Settings
 from .view import ShotView
@@ -106,6 +106,8 @@ def contend(
         world.log_focal[:] = world.log_focal[world.registered].mean()
     if not model.translation:
         flatten(world)
+    elif not base.model.translation:
+        give_depth(view, world)
     adjust_state(view, state, frames, tracks, model, iterations=iterations, tolerance=1e-5)
     return Contender(model, state, measure(view, state, frames, held, model.translation, unit_px))
 
@@ -134,8 +136,9 @@ class Question:
 def questions(settings: Settings, base: Model, travels: bool) -> list[Question]:
     """What is to be decided under the user's settings, in order. travels: the starts left no doubt about it."""
     out = []
-    if settings.motion == "auto" and base.translation and not travels:
-        out.append(Question("motion", ({"translation": False}, {"translation": True})))
+    if settings.motion == "auto" and not travels:
+        # Trackers are off by some hundredths of a pixel in ways that follow the picture; a path must explain more than that.
+        out.append(Question("motion", ({"translation": False}, {"translation": True}), 0.08, 4.0))
     if base.focal_varies and settings.focal_mode == "auto":
         out.append(Question("focal", ({"focal_varies": False}, {"focal_varies": True})))
     if settings.rolling_shutter == "auto":

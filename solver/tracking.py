@@ -147,6 +147,11 @@ class Tracker:
         previous = live.xy.astype(np.float32)
         guess = previous + live.velocity.astype(np.float32)
         xy, ok = self._flow(gray, previous, guess)
+        if ok.mean() < 0.5 and np.abs(live.velocity).max() > 1:
+            # the move may have stopped or turned: start from where the points were
+            again, ok_again = self._flow(gray, previous, previous)
+            if ok_again.sum() > ok.sum():
+                xy, ok = again, ok_again
         if ok.mean() < 0.5:
             # too far for the pyramid (whip pan, cut-like jolt): take the motion from descriptors, then try again
             predicted = bridge_prediction(self.gray, gray, previous)

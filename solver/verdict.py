@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from .bundle import Adjustment
-from .reconstruct import Model, State
+from .lens_range import LensRange
+from .reconstruct import State
 from .selfcheck import Contender
 from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE, Settings, Verdict
 from .view import ShotView
-
-# Tracks that share a surface share their errors: the true spread of the lens is wider than independent noise would give.
-CORRELATED_ERRORS = 3.0
-FOCAL_MEASURED = 0.01  # standard deviation of log focal below which it counts as measured
-FOCAL_UNKNOWN = 0.10  # and above which it is left at its prior
-
-
-def lens_spread(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model) -> dict[str, float]:
-    """Standard deviation of log focal, k1, k2, row time as far as the shot itself (pixels and depth, no prior) tells."""
-    probe = replace(model, focal_free=True, focal_varies=False, focal_prior_sigma=np.inf)
-    problem = view.problem(
-        frames, tracks & state.world.known & (state.label == LABEL_STATIC), depth=model.depth and model.translation
-    )
-    if len(problem.tracks) < 8:
-        return {}
-    obs = replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.3) * CORRELATED_ERRORS)
-    from .initialise import depth_strength
-
-    adjustment = Adjustment(
-        obs, probe.freedom(depth_strength(problem, model.depth_independent), "cauchy", 3.0), focal_frames=frames.astype(float)
-    )
-    return adjustment.covariance_of_lens(state.world.gather(problem, view.depth_is_log))
 
 
 def parallax_px(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> float:
@@ -57,7 +33,7 @@ def judge(
     winner: Contender,
     contenders: list[Contender],
     tracks: np.ndarray,
-    spread: dict[str, float],
+    lens: LensRange,
     parallax: float,
     frame_tracks: np.ndarray,
     depth_name: str | None,
@@ -72,7 +48,6 @@ def judge(
     noise = max(state.scale * float(np.median(view.sigma)), 0.02)
     lines: list[str] = []
 
-    centres = np.array([world.centre(f) for f in range(view.frame_count)])
     turned = float(
         np.degrees(np.arccos(np.clip((np.einsum("fij,ij->f", world.rotation, world.rotation[0]) - 1) / 2, -1, 1)).max())
     )
@@ -99,24 +74,18 @@ def judge(
             "Its rotation is good; the direction of its path is weak."
         )
 
-    sigma = spread.get("focal", np.inf)
-    low, high = (focal * np.exp(-2 * min(sigma, 1.2)), focal * np.exp(2 * min(sigma, 1.2)))
-    if settings.focal_px and not model.focal_free and settings.focal_mode == "known":
-        focal_word = "given"
-        low = high = focal
+    low, high, focal_word = lens.low_px, lens.high_px, lens.word
+    if focal_word == "given":
         lines.append(f"The focal length was given: {focal:.0f} px.")
-    elif sigma < FOCAL_MEASURED:
-        focal_word = "measured"
-        lines.append(f"The shot determines the focal length: {focal:.0f} px, within {100 * 2 * sigma:.1f} %.")
-    elif model.focal_free and sigma < FOCAL_UNKNOWN:
-        focal_word = "weak"
+    elif focal_word == "measured":
+        lines.append(f"The shot determines the focal length: {focal:.0f} px, within {50 * (high / low - 1):.1f} %.")
+    elif focal_word == "weak":
         lines.append(
             f"The focal length is only weakly determined: {focal:.0f} px fits best, "
             f"{low:.0f} to {high:.0f} px fit about as well. "
             "If you know the lens, give its focal length."
         )
     else:
-        focal_word = "prior"
         source = settings.focal_source or ("your value" if settings.focal_px else "a typical lens")
         lines.append(
             f"The shot cannot tell the focal length ({low:.0f} to {high:.0f} px fit equally well); "
@@ -151,7 +120,7 @@ def judge(
     elif not model.translation:
         depth_word = "point depths only"
     else:
-        depth_word = "helped" if sigma > 0.002 or parallax < 40 * noise else "neutral"
+        depth_word = "helped" if lens.sigma > 0.002 or parallax < 40 * noise else "neutral"
         if depth_spread is not None:
             lines.append(f"The depth network ({depth_name}) agrees with the solved points within {100 * depth_spread:.0f} %.")
     label = state.label[tracks]
@@ -191,7 +160,6 @@ def judge(
     chosen = tuple(
         {"model": c.model.name, "held_out_px": round(c.held.rms_px, 4), "won": c.won, "why": c.why} for c in contenders
     )
-    del centres
     return Verdict(
         status,
         summary,

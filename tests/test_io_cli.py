@@ -247,7 +247,7 @@ def test_it_ends_with_its_parent(movie, tmp_path):
     process.kill()
     began = time.monotonic()
     while Path(f"/proc/{child}/stat").exists() and Path(f"/proc/{child}/stat").read_text().split(")")[1].split()[0] != "Z":
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 3.0  # a second, and what a busy machine adds
         time.sleep(0.05)
 
 

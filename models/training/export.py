@@ -14,24 +14,38 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from torch.nn import functional as F
+
 from .network import Deployed, HoldfastNet
-from .train import FULL, Shards, centred_log, losses, up_to_scale
+from .network_constants import CONFIDENCE_TOLERANCE
+from .train import Shards, centred_log, up_to_scale
+
+
+DEPLOYED_SIZES = {True: (320, 192), False: (256, 192)}
 
 
 @torch.no_grad()
-def calibrate(network: HoldfastNet, shards: Shards, batches: int = 20) -> tuple[float, dict[str, float]]:
-    """(factor on the error scale with the best Laplace likelihood, mean loss terms) on kept-back pictures."""
+def calibrate(network: HoldfastNet, shards: Shards, batches: int = 12) -> tuple[float, dict[str, float]]:
+    """(factor on the error scale that makes confidence true on average, figures on kept-back pictures)."""
     rng = np.random.default_rng(11)
-    ratios, terms = [], []
+    deployed = Deployed(network)
+    scales, errors, means = [], [], []
     for _ in range(batches):
-        pictures, target = shards.batch(rng, 8, FULL, smallest=0.9)
-        output = network(pictures)
-        error = up_to_scale(output[:, 0] - centred_log(target)).abs()
-        # The likelihood of |e| / (g s) is best at g = mean of |e| / s; the median keeps a few wild pictures from deciding.
-        ratio = (error * torch.exp(-output[:, 1].clamp(-5, 3))).flatten(1).mean(1)
-        ratios += ratio.tolist()
-        terms.append({k: float(v) for k, v in losses(output, target).items()})
-    return float(np.median(ratios)), {k: round(float(np.mean([t[k] for t in terms])), 4) for k in terms[0]}
+        pictures, target = shards.batch(rng, 8, DEPLOYED_SIZES, smallest=0.9)
+        log, scale = deployed.log_disparity(pictures)
+        truth = F.interpolate(centred_log(target)[:, None], scale_factor=0.5, mode="nearest")
+        error = up_to_scale((log - truth)[:, 0]).abs()
+        means.append(float(error.mean()))
+        keep = truth[:, 0] > -2.9  # not the sky, whose distance is a convention
+        scales.append(scale[:, 0][keep])
+        errors.append(error[keep])
+    scale, within = torch.cat(scales), (torch.cat(errors) < CONFIDENCE_TOLERANCE).float().mean()
+    low, high = 0.2, 5.0
+    for _ in range(40):  # the larger the factor, the smaller the mean confidence
+        gain = (low * high) ** 0.5
+        confident = (1 - torch.exp(-CONFIDENCE_TOLERANCE / (scale * gain))).mean()
+        low, high = (gain, high) if confident > within else (low, gain)
+    return gain, {"kept_back_log_error": round(float(np.mean(means)), 4), "within_tolerance": round(float(within), 4)}
 
 
 def store_as_half(model: onnx.ModelProto) -> None:
@@ -61,20 +75,20 @@ def main() -> None:
     network = HoldfastNet()
     network.load_state_dict(state["average"])
     network.eval()
-    gain, terms = calibrate(network, Shards(args.validation))
+    gain, figures = calibrate(network, Shards(args.validation))
     deployed = Deployed(network, gain).eval()
     partial = args.out.with_suffix(".part")
     torch.onnx.export(deployed, (torch.zeros(1, 3, 192, 320),), str(partial), dynamo=False, opset_version=17, input_names=["image"],
                       output_names=["disparity", "confidence"],
-                      dynamic_axes={"image": {2: "height", 3: "width"}, "disparity": {2: "half_height", 3: "half_width"},
-                                    "confidence": {2: "half_height", 3: "half_width"}})
+                      dynamic_axes={"image": {2: "height", 3: "width"}, "disparity": {2: "quarter_height", 3: "quarter_width"},
+                                    "confidence": {2: "quarter_height", 3: "quarter_width"}})
     model = onnx.load(str(partial))
     store_as_half(model)
     model.producer_name, model.producer_version, model.doc_string = "holdfast", "", f"holdfast-small, {state['step']} steps"
     onnx.checker.check_model(model)
     onnx.save(model, str(partial))
     partial.replace(args.out)
-    print({"step": state["step"], "error_gain": round(gain, 4), **terms, "bytes": args.out.stat().st_size})
+    print({"step": state["step"], "error_gain": round(gain, 4), **figures, "bytes": args.out.stat().st_size})
 
 
 if __name__ == "__main__":

@@ -109,15 +109,26 @@ class HoldfastNet(nn.Module):
 
 
 class Deployed(nn.Module):
-    """What is exported: (disparity (1, 1, H/2, W/2), above zero and up to scale, confidence in 0..1 of the same shape)."""
+    """What is exported: (disparity (1, 1, H/4, W/4), above zero and up to scale, confidence in 0..1 of the same shape).
+
+    The picture is halved, because that is the size the network was trained at, and looked at a second time in a mirror; the mean of both
+    logarithms is less noisy than either, and where they disagree the error is likely to be at least as large as their difference.
+    """
 
     def __init__(self, network: HoldfastNet, error_gain: float = 1.0) -> None:
         """error_gain multiplies the predicted error scale: a calibration found on rendered pictures kept back."""
         super().__init__()
         self.network, self.error_gain = network, error_gain
 
+    def log_disparity(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, 3, H, W) with sides multiples of 64 -> ((B, 1, H/4, W/4) log disparity, error scale before calibration)."""
+        half = F.avg_pool2d(image, 2)
+        out, mirrored = self.network(half), torch.flip(self.network(torch.flip(half, [3])), [3])
+        mean = 0.5 * (out[:, :1] + mirrored[:, :1])
+        scale = torch.exp(torch.clamp(0.5 * (out[:, 1:] + mirrored[:, 1:]), -5.0, 3.0))
+        return mean, scale + 0.25 * torch.abs(out[:, :1] - mirrored[:, :1])
+
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """image: (1, 3, H, W), normalised as the registry says."""
-        out = self.network(image)
-        scale = torch.exp(torch.clamp(out[:, 1:], -5.0, 3.0)) * self.error_gain
-        return torch.exp(torch.clamp(out[:, :1], -6.0, 6.0)), 1.0 - torch.exp(-CONFIDENCE_TOLERANCE / scale)
+        log, scale = self.log_disparity(image)
+        return torch.exp(torch.clamp(log, -6.0, 6.0)), 1.0 - torch.exp(-CONFIDENCE_TOLERANCE / (scale * self.error_gain))

@@ -17,6 +17,7 @@ import argparse
 import json
 import time
 from copy import deepcopy
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,9 @@ from .augment import crop, degrade
 from .network import HoldfastNet
 from .network_constants import MEAN, STD
 
-# Picture sizes (w, h) for wide and for squarer shards, and the fraction of the steps up to which each is used: what a scene looks
-# like as a whole is learnt cheaply on small pictures, the last steps are at the size the network will be used at.
-STAGES = ((0.55, {True: (160, 96), False: (128, 96)}), (0.88, {True: (224, 128), False: (192, 160)}), (1.0, {True: (320, 192), False: (288, 224)}))
+# Picture sizes (w, h) for wide and for squarer shards, and the fraction of the steps up to which each is used. On a CPU pictures of half the size
+# (the deployed network halves what it is fed) let the network see four times as many; with a GPU, add stages of larger ones.
+STAGES = ((1.0, {True: (160, 96), False: (128, 96)}),)
 FULL = STAGES[-1][1]
 
 
@@ -115,24 +116,24 @@ def validate(network: HoldfastNet, shards: Shards, batches: int = 8) -> float:
     return total
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shards", type=Path, required=True)
-    parser.add_argument("--validation", type=Path, help="shards kept back")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=10000)
-    parser.add_argument("--batch", type=int, default=12)
-    parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args()
+def average_weights(network: HoldfastNet, workers: int) -> None:
+    """Replaces the weights and running statistics of all processes by their mean (local SGD, Stich 2019)."""
+    tensors = [t for t in network.state_dict().values() if t.dtype.is_floating_point]
+    flat = torch.cat([t.flatten() for t in tensors])
+    torch.distributed.all_reduce(flat)
+    for tensor, part in zip(tensors, (flat / workers).split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def train(rank: int, args: argparse.Namespace) -> None:
+    """One process of the training; the first one reports, validates and saves."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    args.out.mkdir(parents=True, exist_ok=True)
+    if args.workers > 1:
+        torch.distributed.init_process_group("gloo", init_method=f"file://{(args.out / 'meeting').resolve()}", rank=rank,
+                                             world_size=args.workers, timeout=timedelta(minutes=30))
     shards = Shards(args.shards)
-    kept_back = Shards(args.validation) if args.validation else None
+    kept_back = Shards(args.validation) if args.validation and rank == 0 else None
     network = HoldfastNet().to(args.device, memory_format=torch.channels_last)
     average = deepcopy(network).eval()
     decay = [p for p in network.parameters() if p.ndim > 1]
@@ -146,53 +147,79 @@ def main() -> None:
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         step = state["step"]
-    with open(args.out / "log.jsonl", "a", encoding="utf-8") as log:
-        def report(entry: dict) -> None:
-            log.write(json.dumps(entry) + "\n")
-            log.flush()
+
+    def report(entry: dict) -> None:
+        if rank == 0:
+            with open(args.out / "log.jsonl", "a", encoding="utf-8") as log:
+                log.write(json.dumps(entry) + "\n")
             print(entry, flush=True)
 
-        report({"start": {k: str(v) for k, v in vars(args).items()}, "step": step, "parameters": sum(p.numel() for p in network.parameters()),
-                "shards": len(shards.names), "torch": torch.__version__})
-        sums: dict[str, float] = {}
-        reported = saved = time.time()
-        reported_step = step
-        while step < args.steps:
-            # Every step has its own seed: a resumed run draws the same pictures (from the same shards).
-            rng = np.random.default_rng([args.seed, step])
-            pictures, target = shards.batch(rng, args.batch, sizes_at(step / args.steps))
-            pictures, target = pictures.to(args.device, memory_format=torch.channels_last), target.to(args.device)
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, args.steps, args.peak)
-            network.train()
-            with torch.autocast(args.device.split(":")[0], torch.bfloat16):
-                output = network(pictures)
-            terms = losses(output.float(), target)
-            loss = sum(WEIGHTS[name] * term for name, term in terms.items())
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
-            step += 1
-            with torch.no_grad():  # running average of the weights, short at the start
-                keep = min(0.999, 1 - 10 / (10 + step))
+    report({"start": {k: str(v) for k, v in vars(args).items() if not isinstance(v, Path)}, "step": step,
+            "parameters": sum(p.numel() for p in network.parameters()), "shards": len(shards.names), "torch": torch.__version__})
+    sums: dict[str, float] = {}
+    reported = saved = time.time()
+    reported_step = step
+    while step < args.steps:
+        # Every step of every process has its own seed: a resumed run draws the same pictures (from the same shards).
+        rng = np.random.default_rng([args.seed, step, rank])
+        pictures, target = shards.batch(rng, args.batch, sizes_at(step / args.steps))
+        pictures, target = pictures.to(args.device, memory_format=torch.channels_last), target.to(args.device)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, args.steps, args.peak)
+        network.train()
+        with torch.autocast(args.device.split(":")[0], torch.bfloat16):
+            output = network(pictures)
+        terms = losses(output.float(), target)
+        loss = sum(WEIGHTS[name] * term for name, term in terms.items())
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        with torch.no_grad():
+            if args.workers > 1 and (step % 8 == 0 or step == args.steps):
+                average_weights(network, args.workers)
+            if step % 8 == 0 or step == args.steps:  # running average of the weights, short at the start
+                keep = min(0.99, 1 - 10 / (10 + step / 8))
                 for a, b in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
                     a.lerp_(b, 1 - keep) if a.dtype.is_floating_point else a.copy_(b)
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(term.detach())
-            if step % 100 == 0:
-                entry = {"step": step, **{n: round(s / (step - reported_step), 4) for n, s in sums.items()}, "shards": len(shards.names),
-                         "s_per_step": round((time.time() - reported) / (step - reported_step), 3)}
-                if kept_back is not None and step % 500 == 0:
-                    entry["validation"] = round(validate(average, kept_back), 4)
-                report(entry)
-                sums, reported, reported_step = {}, time.time(), step
-                shards.refresh()
-            if step == args.steps or time.time() - saved > 150:
-                state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
-                torch.save(state, path.with_suffix(".part"))
-                path.with_suffix(".part").replace(path)
-                saved = time.time()
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0.0) + float(term.detach())
+        if step % 100 == 0:
+            entry = {"step": step, **{n: round(s / (step - reported_step), 4) for n, s in sums.items()}, "shards": len(shards.names),
+                     "s_per_step": round((time.time() - reported) / (step - reported_step), 3)}
+            if kept_back is not None and step % 500 == 0:
+                entry["validation"] = round(validate(average, kept_back), 4)
+            report(entry)
+            sums, reported, reported_step = {}, time.time(), step
+            shards.refresh()
+        if rank == 0 and (step == args.steps or time.time() - saved > 150):
+            state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
+            torch.save(state, path.with_suffix(".part"))
+            path.with_suffix(".part").replace(path)
+            saved = time.time()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--validation", type=Path, help="shards kept back")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=16, help="pictures a step and process")
+    parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate")
+    parser.add_argument("--threads", type=int, default=1, help="of each process")
+    parser.add_argument("--workers", type=int, default=1, help="processes that train side by side and average their weights")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.workers > 1:
+        (args.out / "meeting").unlink(missing_ok=True)
+        torch.multiprocessing.spawn(train, (args,), nprocs=args.workers)
+    else:
+        train(0, args)
 
 
 if __name__ == "__main__":

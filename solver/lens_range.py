@@ -1,0 +1,140 @@
+"""Which focal lengths fit a shot equally well? Found by trying them, not from the curvature at the best one.
+
+Along a forward move, or with hardly any parallax, focal length and depth trade against each other in a long curved valley: the
+curvature at any place in it is far too hopeful.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from .bundle import Adjustment
+from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH
+from .initialise import depth_strength
+from .reconstruct import Model, State, adjust_state
+from .types import LABEL_STATIC, Settings
+from .view import ShotView, World
+
+SURELY_MEASURED = 0.004  # deviation of log focal by curvature alone below which trying focal lengths is not worth the time
+MEASURED_RATIO = 1.045  # highest over lowest: within about 1 % either way of the best, in standard deviations
+UNKNOWN_RATIO = 1.5
+STEPS = (1.03, 1.08, 1.2, 1.5, 2.2)
+# Two standard deviations, were errors independent; neighbouring tracks and frames share theirs, so three times as wide.
+CORRELATED_ERRORS = 3.0
+EQUAL_COST = 0.5 * 2.0**2 * CORRELATED_ERRORS**2
+
+
+@dataclass(frozen=True)
+class LensRange:
+    """What is known of the focal length: "given", "measured", "weak" or "prior", and the range (px) that fits equally well."""
+
+    word: str
+    low_px: float
+    high_px: float
+    sigma: float  # of log focal
+
+
+def judge_focal(
+    view: ShotView, settings: Settings, state: State, model: Model, frames: np.ndarray, tracks: np.ndarray
+) -> LensRange:
+    """How well the shot determines the focal length, over the given frames and tracks."""
+    focal = float(np.exp(np.median(state.world.log_focal[frames])))
+    if not model.focal_free:
+        known = bool(settings.focal_px) and settings.focal_mode == "known"
+        return LensRange("given", focal, focal, 0.0) if known else LensRange("prior", focal / 3, focal * 3, 0.55)
+    sigma = lens_spread(view, state, frames, tracks, model).get("focal", np.inf)
+    if sigma < SURELY_MEASURED or model.focal_varies:
+        word = "measured" if sigma < 0.01 else "weak"
+        return LensRange(
+            word, focal * float(np.exp(-2 * min(sigma, 0.5))), focal * float(np.exp(2 * min(sigma, 0.5))), float(sigma)
+        )
+    low, _, high = focal_range(view, state, model, frames, tracks)
+    ratio = high / low
+    word = "measured" if ratio < MEASURED_RATIO else "weak" if ratio < UNKNOWN_RATIO else "prior"
+    return LensRange(word, low, high, float(np.log(ratio) / 4))
+
+
+def lens_spread(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model) -> dict[str, float]:
+    """Standard deviation of log focal, k1, k2, row time as far as the shot itself (pixels and depth, no prior) tells."""
+    probe = replace(model, focal_free=True, focal_varies=False, focal_prior_sigma=np.inf)
+    chosen = tracks & state.world.known & (state.label == LABEL_STATIC)
+    problem = view.problem(frames, chosen, depth=model.depth and model.translation)
+    if len(problem.tracks) < 8:
+        return {}
+    obs = replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.3) * CORRELATED_ERRORS)
+    free = probe.freedom(depth_strength(problem, model.depth_independent), "cauchy", 3.0)
+    return Adjustment(obs, free, focal_frames=frames.astype(float)).covariance_of_lens(
+        state.world.gather(problem, view.depth_is_log)
+    )
+
+
+def hold_at_prior(view: ShotView, settings: Settings, state: State, model: Model, lens: LensRange) -> Model:
+    """Put the focal length, which the shot cannot tell, where the prior has it; the model that keeps it there."""
+    prior = float(np.clip(settings.focal_px or DEFAULT_FOCAL_OVER_WIDTH * view.width, lens.low_px, lens.high_px))
+    focal = float(np.exp(np.median(state.world.log_focal)))
+    state.world = stretch(state.world, prior / focal, view.frame_count // 2)
+    return replace(model, focal_free=False)
+
+
+def stretch(world: World, factor: float, reference: int) -> World:
+    """The world as it would look under a focal length `factor` times as long: depths grow, turns shrink.
+
+    Exact for a camera that does not turn, the right start for one that turns a little (affine ambiguity along the axis of the
+    reference camera).
+    """
+    out = world.copy()
+    axes = world.rotation[reference]
+    origin = world.centre(reference)
+    scale = np.array([1.0, 1.0, factor])
+    centres = np.array([world.centre(f) for f in range(len(world.rotation))])
+    local = (centres - origin) @ axes.T * scale
+    turns = Rotation.from_matrix(world.rotation @ axes.T).as_rotvec() / np.array([factor, factor, 1.0])
+    rotation = Rotation.from_rotvec(turns).as_matrix()
+    out.rotation = rotation @ axes
+    moved = local @ axes + origin
+    out.translation = -np.einsum("fij,fj->fi", out.rotation, moved)
+    out.log_focal = world.log_focal + np.log(factor)
+    # homogeneous: rho scales with the length of the stretched ray
+    anchor = (world.origin - origin) @ axes.T * scale
+    ray = world.direction @ axes.T * scale
+    length = np.linalg.norm(ray, axis=1)
+    out.direction = ray / length[:, None] @ axes
+    out.rho = world.rho / length
+    out.origin = anchor @ axes + origin
+    if not world.key_scale:
+        return out
+    out.key_scale, out.key_shift = {}, {}  # aligned anew
+    return out
+
+
+def focal_range(view: ShotView, state: State, model: Model, frames: np.ndarray, tracks: np.ndarray) -> tuple[float, float, float]:
+    """(lowest, best, highest) focal length in px that the given frames and tracks support, no prior in force."""
+    free = replace(model, focal_free=True, focal_varies=False, focal_prior_sigma=np.inf)
+    held = replace(free, focal_free=False)
+    tracks = tracks & (state.label == LABEL_STATIC)
+
+    def settle(world: World, kind: Model, iterations: int) -> State:
+        trial = State(world, state.label.copy(), state.scale)
+        adjust_state(view, trial, frames, tracks, kind, iterations=iterations, tolerance=1e-6)
+        return trial
+
+    best = settle(state.world.copy(), free, 15)
+    focal = float(np.exp(np.median(best.world.log_focal[frames])))
+    ends = []
+    middle = int(frames[len(frames) // 2])
+    for side in (-1, 1):
+        last, last_rise = 0.0, 0.0
+        end = np.log(STEPS[-1] * 1.5)
+        world = best.world
+        for step in STEPS:
+            trial = settle(stretch(world, step**side / np.exp(side * last), middle), held, 12)
+            rise = trial.cost - best.cost
+            if rise > EQUAL_COST:
+                end = last + (np.log(step) - last) * float(np.clip((EQUAL_COST - last_rise) / (rise - last_rise), 0.05, 1))
+                break
+            last, last_rise, world = np.log(step), max(rise, 0.0), trial.world
+        ends.append(focal * float(np.exp(side * end)))
+    return ends[0], focal, ends[1]

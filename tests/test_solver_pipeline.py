@@ -1,0 +1,129 @@
+"""Whole solves on pictures made here: tripod, lock-off with a mover, a clip with nothing to see, the same bytes twice."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from solver.bundle_model import rotation_exp
+from solver.errors import EXIT_UNSOLVED, HoldfastError
+from solver.pipeline import solve
+from solver.types import LABEL_MOVER, ClipInfo, Settings
+from tests.test_solver_tracking import HEIGHT, WIDTH, texture, warped
+
+FOCAL = 520.0
+
+
+class Clip:
+    """Pictures in memory as a clip."""
+
+    def __init__(self, images, first: int = 0) -> None:
+        frames = tuple(range(first, first + len(images)))
+        self.pictures = dict(zip(frames, images, strict=True))
+        self.info = ClipInfo("memory", WIDTH, HEIGHT, 24.0, first, frames)
+
+    def images(self):
+        """All frames in order."""
+        yield from self.pictures.items()
+
+    def read(self, frame: int) -> np.ndarray:
+        """One frame."""
+        return self.pictures[frame]
+
+
+class Quiet(SimpleNamespace):
+    """Progress that only remembers the stages."""
+
+    def __init__(self) -> None:
+        super().__init__(stages=[])
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        assert 0 <= done <= total
+        if not self.stages or self.stages[-1] != stage:
+            self.stages.append(stage)
+
+    def warn(self, code: str, message: str) -> None:
+        """Warnings are not expected here."""
+        raise AssertionError(f"{code}: {message}")
+
+
+def pan(frames: int = 30):
+    """A camera that only turns, over a far painting: pictures and true rotations (cam_from_world)."""
+    source = texture(11, 1100, 700)
+    rng = np.random.default_rng(4)
+    k = np.array([[FOCAL, 0, WIDTH / 2], [0, FOCAL, HEIGHT / 2], [0, 0, 1]])
+    painting = np.array([[FOCAL, 0, 550], [0, FOCAL, 350], [0, 0, 1]])
+    s = np.linspace(-1, 1, frames)
+    rotations = rotation_exp(np.c_[0.04 * np.sin(2 * s), 0.22 * s, 0.015 * np.cos(3 * s)])
+    images = [warped(source, painting @ r.T @ np.linalg.inv(k), 2.0, rng) for r in rotations]
+    return images, rotations
+
+
+@pytest.fixture(scope="module")
+def tripod():
+    images, rotations = pan()
+    return solve(Clip(images, 1001), Settings(threads=1), None, None, Quiet()), rotations
+
+
+def test_a_tripod_pan_is_solved_as_a_rotation(tripod):
+    found, rotations = tripod
+    assert found.verdict.motion == "rotation"
+    assert list(found.frame_numbers) == list(range(1001, 1031))
+    assert found.focal_px == pytest.approx(FOCAL, rel=0.01)
+    assert found.verdict.focal == "measured"
+    assert found.verdict.focal_range_px[0] * 0.99 < FOCAL < found.verdict.focal_range_px[1] * 1.01
+    centres = -np.einsum("fji,fj->fi", found.cam_from_world[:, :3, :3], found.cam_from_world[:, :3, 3])
+    assert np.abs(centres).max() < 1e-9
+    for f in (10, 29):
+        error = found.cam_from_world[f, :3, :3] @ (rotations[f] @ rotations[0].T).T
+        assert np.degrees(np.arccos(np.clip((np.trace(error) - 1) / 2, -1, 1))) < 0.15
+    assert found.verdict.error_px < 0.3
+    assert found.points.shape[0] > 200
+
+
+def test_the_same_clip_gives_the_same_solution(tripod):
+    found, _ = tripod
+    again = solve(Clip(pan()[0], 1001), Settings(threads=1), None, None, Quiet())
+    np.testing.assert_array_equal(found.cam_from_world, again.cam_from_world)
+    np.testing.assert_array_equal(found.points, again.points)
+    np.testing.assert_array_equal(found.tracks.xy, again.tracks.xy)
+
+
+def test_a_lock_off_stands_still_while_something_passes():
+    source = texture(12, 700, 500)
+    passer = texture(13, 160, 120)
+    rng = np.random.default_rng(5)
+    images = []
+    for i in range(24):
+        picture = source.copy()
+        x = 120 + 9 * i
+        picture[220:340, x : x + 160] = passer
+        images.append(warped(picture, np.array([[1, 0, 90.0], [0, 1, 90], [0, 0, 1]]), 2.0, rng))
+    found = solve(Clip(images), Settings(threads=1), None, None, Quiet())
+    assert found.verdict.motion == "static"
+    np.testing.assert_allclose(found.cam_from_world, np.tile(np.eye(4), (24, 1, 1)), atol=1e-12)
+    assert found.verdict.focal == "prior"
+    movers = np.nonzero(found.track_label == LABEL_MOVER)[0]
+    assert len(movers) > 10
+    moved = [np.ptp(found.tracks.xy[found.tracks.track == t, 0]) for t in movers]
+    assert np.median(moved) > 10
+
+
+@pytest.mark.parametrize("kind", ["black", "snow"])
+def test_nothing_to_follow_is_said_in_one_line(kind):
+    rng = np.random.default_rng(6)
+    images = [
+        np.zeros((HEIGHT, WIDTH, 3), np.uint8) if kind == "black" else rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+        for _ in range(8)
+    ]
+    with pytest.raises(HoldfastError) as caught:
+        solve(Clip(images), Settings(threads=1), None, None, Quiet())
+    assert caught.value.exit_code == EXIT_UNSOLVED
+    assert "\n" not in caught.value.message and caught.value.hint
+
+
+def test_a_given_focal_length_is_kept():
+    images, _ = pan(12)
+    found = solve(Clip(images), Settings(threads=1, focal_px=FOCAL, focal_mode="known"), None, None, Quiet())
+    np.testing.assert_allclose(found.focal_px, FOCAL, rtol=1e-12)
+    assert found.verdict.focal == "given"
