@@ -310,7 +310,7 @@ def best_of(view: ShotView, settled: list[Settled], frames: np.ndarray, chosen: 
     def score(s: Settled) -> float:
         return (
             explained(view, s.state, frames, chosen, s.model.translation, noise)
-            * (0.87 if s.model.focal_varies else 1.0)
+            * ((0.87 if s.model.translation else 0.99) if s.model.focal_varies else 1.0)
             * (0.97 if s.model.k1 else 1.0)
             * (1.0 if s.model.translation else 1.02)
         )

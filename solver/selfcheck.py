@@ -9,7 +9,7 @@ import numpy as np
 from .bundle import robust
 from .bundle_model import project
 from .movers import residual_scale
-from .reconstruct import Model, State, adjust_state, give_depth
+from .reconstruct import Model, State, adjust_state, classify, give_depth
 from .resection import refine_points
 from .types import Settings
 from .view import ShotView
@@ -109,6 +109,9 @@ def contend(
     elif not base.model.translation:
         give_depth(view, world)
     adjust_state(view, state, frames, tracks, model, iterations=iterations, tolerance=1e-5)
+    # what a poorer model had to call unreliable may be at rest under this one
+    classify(view, state, frames, tracks, model)
+    adjust_state(view, state, frames, tracks, model, iterations=max(4, iterations // 2), tolerance=1e-5)
     return Contender(model, state, measure(view, state, frames, held, model.translation, unit_px))
 
 

@@ -10,6 +10,19 @@ from .selfcheck import Contender
 from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE, Settings, Verdict
 from .view import ShotView
 
+WHIP_STEP = 0.05  # of the picture's width from one frame to the next
+
+
+def median_steps(view: ShotView) -> np.ndarray:
+    """(F,) median motion of the tracks from the frame before, px."""
+    t = view.tracks
+    linked = np.nonzero((t.track[1:] == t.track[:-1]) & (np.diff(t.frame_index) == 1))[0]
+    step = np.hypot(*(t.xy[linked + 1] - t.xy[linked]).T)
+    frame = t.frame_index[linked + 1]
+    order = np.argsort(frame, kind="stable")
+    parts = np.split(step[order], np.searchsorted(frame[order], np.arange(1, view.frame_count)))
+    return np.array([np.median(p) if len(p) else 0.0 for p in parts])
+
 
 def parallax_px(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> float:
     """RMS shift (px) that the camera's translation causes between its two farthest positions, at the points' depths."""
@@ -139,6 +152,13 @@ def judge(
             f"(first: frame {view.tracks.frame_numbers[bridged[0]]}); "
             "they were joined by matching descriptors."
         )
+    fast = np.nonzero(median_steps(view) > WHIP_STEP * view.width)[0]
+    if len(fast):
+        numbers = view.tracks.frame_numbers[fast]
+        lines.append(
+            f"The picture races by between frames {numbers[0]} and {numbers[-1]} (a whip pan, a jolt): the blur hides small errors "
+            "there, and the two sides may not fit together exactly. Look at a prop on both sides."
+        )
     relative = held * 1920 / view.width
     if relative < 0.8 and not len(weak) and (label == LABEL_STATIC).mean() > 0.25:
         status = "good"
@@ -146,7 +166,7 @@ def judge(
         status = "usable"
     else:
         status = "weak"
-    if status == "good" and motion == "free" and not observable:
+    if status == "good" and (len(fast) or (motion == "free" and not observable)):
         status = "usable"
     words = {"free": "Camera path solved", "rotation": "Camera rotation solved (tripod)", "static": "Locked-off camera"}[motion]
     tail = {
