@@ -64,7 +64,7 @@ def _time_by_stage(results: list[dict], out: Path) -> Path | None:
     axes.set_yticks(range(len(mine)), [f"{r['shot']}, {r['peer']}" for r in mine], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("time over the clip's duration")
-    axes.legend(fontsize=7, ncols=4)
+    axes.legend(fontsize=7, ncols=6, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return _save(figure, out / "time_by_stage.png")
 
 

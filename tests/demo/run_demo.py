@@ -25,7 +25,7 @@ from tests.bench import metrics
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE = ROOT / "tests" / "data" / "sample" / "sample.mp4"
 # Where the props go: px of the sample's middle frame. On the table's top, and on the rug.
-PROPS = (("CONE", (0.50, 0.575)), ("CHROME", (0.60, 0.83)), ("CUBE", (0.40, 0.77)))
+PROPS = (("CONE", (0.50, 0.575)), ("CHROME", (0.46, 0.90)), ("CUBE", (0.76, 0.85)))
 LOCK_SHARES = (0.0, 0.33, 0.67, 1.0)  # frames to render, as shares of the shot
 
 
