@@ -54,6 +54,24 @@ def robust(s: np.ndarray, loss: str, width: float) -> tuple[np.ndarray, np.ndarr
     return s, np.ones_like(s)
 
 
+def _invert(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inverses of (P, 3, 3) positive definite blocks and their Cholesky factors; hopelessly thin ones are fattened first."""
+    i3 = np.arange(3)
+    for ridge in (0.0, 1e-7, 1e-5, 1e-3):
+        fat = point.copy()
+        fat[:, i3, i3] *= 1 + ridge
+        try:
+            inverse = np.linalg.inv(fat)
+            inverse = 0.5 * (inverse + inverse.transpose(0, 2, 1))
+            return inverse, np.linalg.cholesky(inverse)
+        except np.linalg.LinAlgError:
+            continue
+    scale = 1 / np.maximum(point[:, i3, i3], 1e-12)
+    diagonal = np.zeros_like(point)
+    diagonal[:, i3, i3] = scale
+    return diagonal, np.sqrt(diagonal)
+
+
 @dataclass
 class _Linear:
     """Normal equations with the points still in: everything a damped solve needs."""
@@ -210,8 +228,7 @@ class Adjustment:
         diagonal = point[:, i3, i3]
         # A direction that is weakly held keeps a floor, relative to the other ones, so that inverses exist.
         point[:, i3, i3] += damping * diagonal + np.where(diagonal > 0, 1e-9 * diagonal.max(1, keepdims=True) + 1e-12, 1.0)
-        inverse = np.linalg.inv(point)
-        chol = np.linalg.cholesky(inverse)  # inverse = chol chol^T
+        inverse, chol = _invert(point)
         reduced = lin.camera.copy()
         right = -lin.gradient.copy()
         half_cross = lin.cross @ chol[obs.point]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from .initialise import Started, StartOptions, choose_frames, start
+from .parallel import side_by_side
 from .types import Settings
 from .view import ShotView
 
@@ -137,11 +138,11 @@ def best_starts(
         few = _close_gaps(view, few, share=0.3)
         rng = np.random.default_rng(seed)
         some = tracks & (rng.uniform(size=len(tracks)) < 0.5)
-        heats = []
-        for i, o in enumerate(options):
-            heats.append(start(view, few, some, o, seed))
-            if progress is not None:
-                progress(i + 1, len(options) + 2)
+        heats = side_by_side(
+            lambda o: start(view, few, some, o, seed),
+            options,
+            lambda count: progress(count, len(options) + 2) if progress is not None else None,
+        )
         heats.sort(key=lambda h: h.cost)
         moving = [h for h in heats if h.options.translation]
         turning = [h for h in heats if not h.options.translation]
@@ -155,5 +156,5 @@ def best_starts(
             pan = replace(moving[0].options, focal_px=focal, focal_varies=False)
             if not any(o.translation and not o.focal_varies and abs(o.focal_px / focal - 1) < 0.04 for o in options):
                 options.append(pan)
-    done = [start(view, frames, tracks, o, seed) for o in options]
+    done = side_by_side(lambda o: start(view, frames, tracks, o, seed), options)
     return sorted(done, key=lambda s: s.cost), travels

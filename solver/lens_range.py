@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from .bundle import Adjustment
 from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH
 from .initialise import depth_strength
+from .parallel import side_by_side
 from .reconstruct import Model, State, adjust_state
 from .types import LABEL_STATIC, Settings
 from .view import ShotView, World
@@ -123,18 +124,18 @@ def focal_range(view: ShotView, state: State, model: Model, frames: np.ndarray, 
 
     best = settle(state.world.copy(), free, 15)
     focal = float(np.exp(np.median(best.world.log_focal[frames])))
-    ends = []
     middle = int(frames[len(frames) // 2])
-    for side in (-1, 1):
-        last, last_rise = 0.0, 0.0
-        end = np.log(STEPS[-1] * 1.5)
-        world = best.world
+
+    def end_of(side: int) -> float:
+        last, last_rise, world = 0.0, 0.0, best.world
         for step in STEPS:
             trial = settle(stretch(world, step**side / np.exp(side * last), middle), held, 12)
             rise = trial.cost - best.cost
             if rise > EQUAL_COST:
-                end = last + (np.log(step) - last) * float(np.clip((EQUAL_COST - last_rise) / (rise - last_rise), 0.05, 1))
-                break
+                share = float(np.clip((EQUAL_COST - last_rise) / (rise - last_rise), 0.05, 1))
+                return focal * float(np.exp(side * (last + (np.log(step) - last) * share)))
             last, last_rise, world = np.log(step), max(rise, 0.0), trial.world
-        ends.append(focal * float(np.exp(side * end)))
-    return ends[0], focal, ends[1]
+        return focal * float(STEPS[-1] * 1.5) ** side
+
+    low, high = side_by_side(end_of, (-1, 1))
+    return low, focal, high

@@ -15,6 +15,7 @@ from .hypotheses import best_starts, candidates, choose_tracks, is_still, start_
 from .initialise import Started, lift, start
 from .lens_range import hold_at_prior, judge_focal
 from .movers import explained, smooth_movers
+from .parallel import side_by_side
 from .reconstruct import Model, State, all_frames, extend, from_start, trim
 from .selfcheck import Contender, HeldOut, decide, flatten, hold_out, measure, questions, unit_of
 from .tracking import TrackedClip, Tracker, TrackingOptions, track_clip
@@ -187,7 +188,7 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
         progress=lambda d, n: progress("start", d, n + 2),
     )
     # the best go on until they have settled; a start cut short says little about where it would end
-    settled = [settle(view, settings, s, frames, chosen, use_depth) for s in contrasting(starts)]
+    settled = side_by_side(lambda s: settle(view, settings, s, frames, chosen, use_depth), contrasting(starts))
     unsettled = settled[0].state.scale > 1.2 or (settled[0].state.label[chosen] == LABEL_STATIC).mean() < 0.85
     if settings.distortion == "auto" and unsettled:
         # a strongly bent picture never settles under a straight lens: the same start, with distortion
@@ -203,7 +204,7 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
     progress("adjust", 1, 8)
     extend(view, state, solve_frames, usable, model, rng)
     progress("adjust", 3, 8)
-    trim(view, state, solve_frames, tracks, model)
+    trim(view, state, solve_frames, tracks, model, rounds=3, iterations=8)
     watch.lap("adjust")
     progress("check", 1, 8)
     base = Contender(model, state, HeldOut(np.zeros(0), np.zeros(0, int), np.inf))
@@ -224,7 +225,7 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
         winner.model = hold_at_prior(view, settings, winner.state, winner.model, lens)
     watch.lap("check")
     progress("adjust", 5, 8)
-    trim(view, winner.state, solve_frames, tracks, winner.model, rounds=2)
+    trim(view, winner.state, solve_frames, tracks, winner.model, rounds=1, iterations=8)
     all_frames(view, winner.state, tracks, winner.model, iterations=effort.final_iterations)
     unit = unit_of(view, winner, solve_frames, tracks)
     winner.held = measure(view, winner.state, np.arange(view.frame_count), held, winner.model.translation, unit)

@@ -9,6 +9,7 @@ import numpy as np
 from .bundle import robust
 from .bundle_model import project
 from .movers import residual_scale
+from .parallel import side_by_side
 from .reconstruct import Model, State, adjust_state, classify, give_depth
 from .resection import refine_points
 from .types import Settings
@@ -178,11 +179,17 @@ def decide(
     contenders: list[Contender] = []
     winner = base
     for n, question in enumerate(asked):
-        rivals = []
-        for change in question.changes:
-            model = replace(winner.model, **change)
-            known = winner if n and model == winner.model else None  # already adjusted without the jury
-            rivals.append(known or contend(view, winner, model, frames, solving, jury, unit, iterations))
+        models = [replace(winner.model, **change) for change in question.changes]
+        # the winner so far is already adjusted without the jury, except at the first question
+        fresh = [m for m in models if not (n and m == winner.model)]
+        found = dict(
+            zip(
+                fresh,
+                side_by_side(lambda m, w=winner: contend(view, w, m, frames, solving, jury, unit, iterations), fresh),
+                strict=True,
+            )
+        )
+        rivals = [found.get(m, winner) for m in models]
         best = rivals[0]
         if not best.why:
             best.why = f"{question.about}: the simplest; nothing richer is better beyond noise"
