@@ -41,7 +41,7 @@ class TrackingOptions:
         wanted = {"draft": 450, "standard": 800, "best": 1600}[quality]
         # patches cover the same part of the picture, within what is affordable
         size = np.sqrt(width * height)
-        radius = int(np.clip(round(size / 100), 6, 12))
+        radius = int(np.clip(round(size / 115), 6, 12))
         return TrackingOptions(
             tracks_wanted=wanted,
             patch_radius_px=radius,
