@@ -136,7 +136,8 @@ def _figures(clip: Path, job_folder: Path, cameras: metrics.Cameras) -> None:
     focal_px = sum(k[0] for k in cameras.intrinsics.values()) / len(cameras.intrinsics)
     print(f"\nAgainst the truth ({truth.name}, path {scored['extent_over_depth_pct'] * 2:.1f} % of the scene's depth)")
     print(f"  frames with a camera  {scored['registered']} of {scored['frames']}")
-    print(f"  prop slip             {scored['slip_rms_px']:.3f} px RMS, {scored['slip_max_px']:.2f} px at most, at 1920 wide")
+    if "slip_rms_px" in scored:  # a truth without known points (real footage) has none
+        print(f"  prop slip             {scored['slip_rms_px']:.3f} px RMS, {scored['slip_max_px']:.2f} px at most, at 1920 wide")
     print(f"  rotation              {scored['rotation_rms_deg']:.4f} degrees RMS")
     print(f"  path                  {scored['ate_oriented_pct_extent']:.2f} % of its extent")
     print(f"  focal length          {focal_px:.1f} px, off by {scored['focal_error_pct']:.2f} %")
