@@ -182,7 +182,7 @@ def _run(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> int:
     from .cli import limit_threads
     from .lifetime import install_signal_handlers, watch_parent
 
-    limit_threads(job.threads)
+    limit_threads()
     install_signal_handlers()
     watch_parent()
     while True:

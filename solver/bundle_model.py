@@ -77,10 +77,6 @@ class Unknowns:
         """(F, 3) camera positions."""
         return -np.einsum("fji,fj->fi", self.rotation, self.translation)
 
-    def select_points(self, index: np.ndarray) -> Unknowns:
-        """The same cameras with a part of the points."""
-        return replace(self, direction=self.direction[index], rho=self.rho[index], origin=self.origin[index])
-
 
 @dataclass(frozen=True)
 class Freedom:

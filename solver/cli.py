@@ -164,22 +164,14 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     export.set_defaults(run=_run_export)
 
 
-def limit_threads(threads: int) -> None:
+def limit_threads() -> None:
     """Keep the linear algebra to one thread; only works before it is imported.
 
     The solver's matrices are small: threads that wait for each other cost more than they bring, many times more on a busy
     machine. --threads counts for tracking and depth networks, which share their work out on their own.
     """
-    del threads
-    if True:
-        for name in (
-            "OMP_NUM_THREADS",
-            "OPENBLAS_NUM_THREADS",
-            "MKL_NUM_THREADS",
-            "VECLIB_MAXIMUM_THREADS",
-            "NUMEXPR_NUM_THREADS",
-        ):
-            os.environ[name] = "1"
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
+    os.environ.update(dict.fromkeys(names, "1"))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -247,7 +239,7 @@ def check_solve_options(options: argparse.Namespace) -> None:
 
 def _run_solve(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> int:
     check_solve_options(options)
-    limit_threads(options.threads)
+    limit_threads()
     from .lifetime import install_signal_handlers, watch_parent
 
     install_signal_handlers()

@@ -52,7 +52,7 @@ def assemble(
     if not model.translation:
         give_depth(view, world)
     metric = normalise(view, state, bool(maps) and view.depth_kind == "metric")
-    label = final_labels(view, state, model.translation)
+    label = final_labels(state)
     fit = fit_of(view, state, label)
     colour = np.asarray(tracked.colour)
     good = world.known & (label == LABEL_STATIC) & (fit["length"] >= 4) & (world.rho > 1e-4) & np.isfinite(fit["rms"])
@@ -168,11 +168,10 @@ def normalise(view: ShotView, state: State, metric: bool) -> bool:
     return metric
 
 
-def final_labels(view: ShotView, state: State, translation: bool) -> np.ndarray:
+def final_labels(state: State) -> np.ndarray:
     """Labels of all tracks; those that never got a point are unreliable."""
     label = state.label.copy()
     label[~state.world.known] = LABEL_UNRELIABLE
-    del translation
     return label
 
 

@@ -134,15 +134,21 @@ def _aligned(view: ShotView, known_rows: np.ndarray, inverse_depth: np.ndarray, 
     value, inverse_depth = value[ok], inverse_depth[ok]
     if view.depth_is_log:
         return np.exp(np.median(np.log(inverse_depth) + value) - value_new)
-    a = np.c_[value, np.ones(len(value))]
-    weight = np.ones(len(value))
-    for _ in range(8):
-        fit = np.linalg.lstsq(a * weight[:, None], inverse_depth * weight, rcond=None)[0]
-        residual = np.abs(a @ fit - inverse_depth)
-        weight = 1 / np.sqrt(1 + (residual / (1.4826 * np.median(residual) + 1e-9)) ** 2)
+    fit = robust_line(value, inverse_depth)
     if fit[0] <= 0:
         return np.full(len(value_new), np.nan)
     return np.maximum(fit[0] * value_new + fit[1], 0.2 * inverse_depth.min())
+
+
+def robust_line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(slope, offset) of y over x by reweighted least squares, so that whole wrong regions pull little."""
+    a = np.c_[x, np.ones(len(x))]
+    weight = np.ones(len(x))
+    for _ in range(8):
+        fit = np.linalg.lstsq(a * weight[:, None], y * weight, rcond=None)[0]
+        residual = np.abs(a @ fit - y)
+        weight = 1 / np.sqrt(1 + (residual / (1.4826 * np.median(residual) + 1e-9)) ** 2)
+    return fit
 
 
 def _from_neighbours(known_xy: np.ndarray, inverse_depth: np.ndarray, xy: np.ndarray) -> np.ndarray:
@@ -284,12 +290,7 @@ def align_keys(view: ShotView, world: World, frames: np.ndarray) -> None:
         if view.depth_is_log:
             world.key_scale[k], world.key_shift[k] = float(np.median(np.log(depth) - value)), 0.0
         else:
-            a = np.c_[1 / depth, np.ones(len(value))]
-            weight = np.ones(len(value))
-            for _ in range(8):
-                fit = np.linalg.lstsq(a * weight[:, None], weight * value, rcond=None)[0]
-                residual = np.abs(a @ fit - value)
-                weight = 1 / np.sqrt(1 + (residual / (1.4826 * np.median(residual) + 1e-9)) ** 2)
+            fit = robust_line(1 / depth, value)
             world.key_scale[k], world.key_shift[k] = float(fit[0]), float(fit[1])
 
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from .errors import EXIT_UNSOLVED, HoldfastError
 from .finish import assemble
-from .hypotheses import best_starts, candidates, choose_tracks, is_still, start_frames
+from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, best_starts, candidates, choose_tracks, is_still, start_frames
 from .initialise import Started, lift, start
 from .lens_range import hold_at_prior, judge_focal
 from .movers import explained, smooth_movers
 from .parallel import side_by_side
-from .reconstruct import Model, State, all_frames, extend, from_start, trim
+from .reconstruct import Model, State, all_frames, classify, extend, from_start, trim
 from .selfcheck import Contender, HeldOut, decide, flatten, hold_out, measure, questions, unit_of
 from .tracking import TrackedClip, Tracker, TrackingOptions, track_clip
 from .types import LABEL_MOVER, LABEL_STATIC, ClipReader, DepthMap, DepthSource, MaskReader, Progress, Settings, Solution
@@ -325,7 +325,7 @@ def best_of(view: ShotView, settled: list[Settled], frames: np.ndarray, chosen: 
 
 
 def base_model(view: ShotView, settings: Settings, started, use_depth: bool) -> Model:
-    """The model a start goes on with: its own kind, with distortion free unless the user says otherwise."""
+    """The model a start goes on with: its own kind, with what the user asked for."""
     o = started.options
     return Model(
         translation=o.translation,
@@ -335,16 +335,14 @@ def base_model(view: ShotView, settings: Settings, started, use_depth: bool) -> 
         k2=settings.distortion == "radial2",
         row_time=settings.rolling_shutter == "on",
         depth=use_depth,
-        focal_prior_log=float(np.log(settings.focal_px or 1.3 * view.width)),
+        focal_prior_log=float(np.log(settings.focal_px or DEFAULT_FOCAL_OVER_WIDTH * view.width)),
         focal_prior_sigma=0.05 if settings.focal_px else 0.5,
     )
 
 
 def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarray, watch: Stopwatch):
     """A lock-off: one camera for all frames, movers left out, points on their rays at the network's depth."""
-    from .reconstruct import classify
-
-    focal = settings.focal_px or 1.3 * view.width
+    focal = settings.focal_px or DEFAULT_FOCAL_OVER_WIDTH * view.width
     world = World.blank(view.frame_count, view.tracks.track_count, focal)
     world.registered[:] = True
     for f in [*view.keys, *range(view.frame_count)]:
@@ -354,8 +352,7 @@ def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarr
     model = Model(translation=False, focal_free=False, depth=bool(view.keys), focal_prior_log=float(np.log(focal)))
     flatten(world)
     everything = np.arange(view.frame_count)
-    adjust = replace(model)
-    classify(view, state, everything, tracks | held, adjust)
+    classify(view, state, everything, tracks | held, model)
     heldout = measure(view, state, everything, held, False, 0.3)
     world.rho[:] = flatten_depth
     watch.lap("adjust")

@@ -18,7 +18,6 @@ from .view import ShotView
 # A richer model must be better by this many standard errors of the paired difference, and by this share.
 NEEDED_SIGMAS = 3.0
 NEEDED_SHARE = 0.01
-NEEDED_PX = 0.004
 
 
 @dataclass(frozen=True)
