@@ -244,10 +244,11 @@ def _write_alembic(stage: bpy.types.Scene, path: Path) -> None:
 
 def _write_fbx(stage: bpy.types.Scene, path: Path) -> None:
     _call(
-        bpy.ops.export_scene.fbx, path, object_types={"CAMERA", "MESH"}, apply_unit_scale=True,
-        apply_scale_options="FBX_SCALE_NONE", axis_forward="-Z", axis_up="Y", use_custom_props=True, bake_anim=True, bake_anim_use_nla_strips=False,
-        bake_anim_use_all_actions=False, bake_anim_force_startend_keying=True, bake_anim_step=1.0,
-        bake_anim_simplify_factor=0.0, colors_type="LINEAR", mesh_smooth_type="OFF", path_mode="STRIP", embed_textures=False,
+        bpy.ops.export_scene.fbx, path, object_types={"CAMERA", "MESH"}, apply_scale_options="FBX_SCALE_NONE",
+        apply_unit_scale=True, axis_forward="-Z", axis_up="Y", use_custom_props=True, bake_anim=True,
+        bake_anim_use_nla_strips=False, bake_anim_use_all_actions=False, bake_anim_force_startend_keying=True,
+        bake_anim_step=1.0, bake_anim_simplify_factor=0.0, colors_type="LINEAR", mesh_smooth_type="OFF", path_mode="STRIP",
+        embed_textures=False,
     )  # fmt: skip
 
 
