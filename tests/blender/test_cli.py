@@ -1,4 +1,4 @@
-"""The command line inside Blender: exit codes, shots and batches from clips to scenes; the solve in the processes is synthetic."""
+"""The command line inside Blender: exit codes, shots and batches from clips to scenes; the processes' solve is synthetic."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ def test_a_scene_that_fails_is_one_failed_shot_and_tried_again(blender, solver_p
 
     clips, out = tmp_path / "clips", tmp_path / "out"
     footage(clips / "one")
-    (out / "one" / "one.blend").mkdir(parents=True)  # where the scene should go
-    assert cli.run(["batch", str(clips), "-o", str(out), "--export", "none"]) == 1
+    (out / "one" / "one.usd").mkdir(parents=True)  # where an export should go
+    assert cli.run(["batch", str(clips), "-o", str(out), "--export", "usd"]) == 1
     shot = json.loads((out / "report.json").read_text())["shots"][0]
-    assert shot["code"] == "scene.failed" and "one.blend" in shot["message"] and "\n" not in shot["message"]
+    assert shot["code"] == "scene.failed" and "one.usd" in shot["message"] and "\n" not in shot["message"]
     solved = (out / "one" / "solve.json").stat().st_mtime_ns
-    (out / "one" / "one.blend").rmdir()
-    assert cli.run(["batch", str(clips), "-o", str(out), "--export", "none"]) == 0
-    assert (out / "one" / "one.blend").is_file() and (out / "one" / "solve.json").stat().st_mtime_ns == solved
+    (out / "one" / "one.usd").rmdir()
+    assert cli.run(["batch", str(clips), "-o", str(out), "--export", "usd"]) == 0
+    assert (out / "one" / "one.usd").is_file() and (out / "one" / "solve.json").stat().st_mtime_ns == solved
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
