@@ -18,7 +18,7 @@ import bpy
 from . import events, headless, job, jobfolder, preferences, scene_export, solver_process
 
 EXIT_OK, EXIT_INTERNAL, EXIT_USAGE, EXIT_INPUT, EXIT_OUTPUT, EXIT_CANCELLED = 0, 1, 2, 3, 5, 7
-SOLVER_FORMATS = ("colmap", "nerfstudio", "ply", "chan", "nuke-lens", "stmap")
+SOLVER_FORMATS = ("colmap", "nerfstudio", "chan", "nuke-lens", "stmap", "ply")
 FORMATS = (*scene_export.FORMATS, *SOLVER_FORMATS)
 _SOLVE_CODES = """\
 exit codes:
@@ -138,11 +138,19 @@ def run(argv: list[str]) -> int:
 
 
 def _formats(text: str) -> list[str] | None:
-    """The formats of --export; None, having said so, for one that there is not."""
+    """The formats of --export; None, having said so, for one that there is not here."""
     if text in ("all", "none"):  # the solve's own folder has points.ply
-        return [name for name in FORMATS if name != "ply"] if text == "all" else []
+        here = scene_export.available()
+        return [name for name in FORMATS if name in here or name in SOLVER_FORMATS[:-1]] if text == "all" else []
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in FORMATS]
+    try:
+        for name in names:
+            if name in scene_export.FORMATS:
+                scene_export.check_available(name)
+    except scene_export.ExportError as error:
+        print(f"Holdfast: {error}", file=sys.stderr)
+        return None
     if unknown:
         print(f"Holdfast: there is no export '{unknown[0]}'; choose from {', '.join(FORMATS)}, all or none", file=sys.stderr)
     return None if unknown else names

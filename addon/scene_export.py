@@ -45,10 +45,8 @@ def export_shot(
     """
     made = {}
     for name in formats:
-        suffix, operator, option = FORMATS[name]
-        if (option and not getattr(bpy.app.build_options, option)) or not _ensure_operator(operator):
-            what = f"This Blender ({bpy.app.version_string}) was built without {name}"
-            raise ExportError(f"{what}: use one from blender.org, or leave that export out")
+        check_available(name)
+        suffix = FORMATS[name][0]
         path = stem.with_name(stem.name + suffix)
         partial = path.with_name(f".{stem.name}.{os.getpid()}{suffix}")
         with _staged(scene, clip, shot, name) as stage:
@@ -62,6 +60,22 @@ def export_shot(
         os.replace(partial, path)
         made[name] = path
     return made
+
+
+def available() -> list[str]:
+    """The formats that this Blender can write: distributions build it without some."""
+    return [
+        name
+        for name, (_, operator, option) in FORMATS.items()
+        if (not option or getattr(bpy.app.build_options, option)) and _ensure_operator(operator)
+    ]
+
+
+def check_available(name: str) -> None:
+    """Raise ExportError where this Blender cannot write a format."""
+    if name not in available():
+        what = f"This Blender ({bpy.app.version_string}) was built without {name}"
+        raise ExportError(f"{what}: use one from blender.org, or leave that export out")
 
 
 def _ensure_operator(name: str) -> bool:

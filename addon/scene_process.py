@@ -3,9 +3,11 @@
 
     blender -b --factory-startup --python-exit-code 1 -P scene_process.py -- JOB CLIP OUT.blend [usd,alembic,fbx]
     python scene_process.py JOB CLIP OUT.blend [usd,alembic,fbx]
+    ... --formats                                        (which of them this Blender can write)
 
 Batches run it for every shot, so that a Blender that crashes takes one shot along and no more. It needs no installed extension.
-The last thing it prints is one line: `holdfast-scene {"made": {...}}` or `holdfast-scene {"error": "..."}`.
+The last thing it prints is one line: `holdfast-scene {"made": {...}}`, `{"formats": [...]}` or
+`{"error": "..."}`.
 """
 
 from __future__ import annotations
@@ -36,11 +38,14 @@ def make_scene(job_folder: str, clip: str, blend: str, formats: list[str]) -> di
 def main(arguments: list[str]) -> int:
     """Run with the arguments that the module's description names; returns the exit code."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    import bpy  # noqa: F401  before the add-on, which cannot be without it
+    import bpy
 
     import addon
     from addon import jobfolder, scene_export
 
+    if arguments == ["--formats"]:
+        print(MARK + json.dumps({"formats": scene_export.available(), "version": bpy.app.version_string}), flush=True)
+        return 0
     job_folder, clip, blend, *formats = arguments
     addon.register()
     try:

@@ -98,8 +98,8 @@ def run_batch(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> i
     install_signal_handlers()
     watch_parent()
     out = Path(options.out).expanduser().resolve()
-    blender = _blender(options)
-    exports = _exports(options.export, with_scene=bool(blender))
+    blender, scene_formats = _blender(options)
+    exports = _exports(options.export, scene_formats)
     jobs = [replace(job, blender=blender, force=options.force) for job in make_jobs(options, out, exports)]
     prepare_output(out)
     workers, threads = share_cores(options.jobs, options.threads, len(jobs))
@@ -107,31 +107,38 @@ def run_batch(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> i
     return Batch(options, reporter, out, jobs, workers).run()
 
 
-def _blender(options: argparse.Namespace) -> str:
-    """The Blender to use, as the workers will find it; empty for none."""
-    from .batch_scene import check_blender
+def _blender(options: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
+    """(the Blender to use as the workers will find it, the formats it writes); empty for none."""
+    from .batch_scene import SCENE_FORMATS, check_blender
 
     if not options.blender:
-        return ""
-    return options.blender if options.dask else check_blender(options.blender)
+        return "", ()
+    return (options.blender, SCENE_FORMATS) if options.dask else check_blender(options.blender)
 
 
-def _exports(text: str, with_scene: bool) -> tuple[str, ...]:
-    """The formats of --export. Raises HoldfastError (usage.options) for one that there is not, or not without Blender."""
+def _exports(text: str, scene_formats: tuple[str, ...]) -> tuple[str, ...]:
+    """The formats of --export. Raises HoldfastError (usage.options) for one that there is not, or that no Blender writes here.
+
+    scene_formats: what the Blender of this batch can write.
+    """
     from .batch_scene import SCENE_FORMATS
     from .cli import EXPORT_FORMATS
 
-    known = (*EXPORT_FORMATS, *SCENE_FORMATS)
-    if text in ("all", "none"):  # points.ply is among a solve's results anyway
-        usual = tuple(name for name in known if name != "ply" and (with_scene or name not in SCENE_FORMATS))
-        return usual if text == "all" else ()
+    if text == "none":
+        return ()
+    if text == "all":  # points.ply is among a solve's results anyway
+        return tuple(name for name in (*EXPORT_FORMATS, *scene_formats) if name != "ply")
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
-        if name not in known:
-            what, hint = f"There is no export {name!r}.", f"Choose from {', '.join(known)}, all or none."
-            raise HoldfastError("usage.options", what, hint, EXIT_USAGE)
-        if name in SCENE_FORMATS and not with_scene:
+        if name not in (*EXPORT_FORMATS, *SCENE_FORMATS):
+            known = ", ".join((*EXPORT_FORMATS, *SCENE_FORMATS))
+            raise HoldfastError(
+                "usage.options", f"There is no export {name!r}.", f"Choose from {known}, all or none.", EXIT_USAGE
+            )
+        if name in SCENE_FORMATS and name not in scene_formats:
             what, hint = f"Only Blender can write {name}.", "Name one with --blender, or run the batch inside Blender."
+            if scene_formats:
+                what, hint = f"This Blender was built without {name}.", "Use one from blender.org, or leave that export out."
             raise HoldfastError("usage.options", what, hint, EXIT_USAGE)
     return names
 

@@ -27,8 +27,11 @@ def command_line(blender: str) -> list[str]:
     return [blender, "-b", "--factory-startup", "--python-exit-code", "1", "-P", str(_PROGRAM), "--"]
 
 
-def check_blender(blender: str) -> str:
-    """The absolute path of a Blender named in the options. Raises HoldfastError (scene.no_blender)."""
+def check_blender(blender: str) -> tuple[str, tuple[str, ...]]:
+    """(absolute path, formats it can write) of a Blender named in the options. Raises HoldfastError (scene.no_blender).
+
+    It is started once: a batch over a night should not find out in the morning that its Blender does not run.
+    """
     import shutil
 
     found = shutil.which(os.path.expanduser(blender))
@@ -37,20 +40,26 @@ def check_blender(blender: str) -> str:
             "scene.no_blender", f"There is no Blender at {blender}.",
             "Give the program's path (Blender 4.2 or newer, or a Python with bpy).", EXIT_INPUT,
         )  # fmt: skip
-    return os.path.abspath(found)
+    path = os.path.abspath(found)
+    code, said = _run(path, ["--formats"], 120.0)
+    answer = _answer(said)
+    if "formats" not in answer:
+        reason = _last_line(said) or f"it ended with code {code}"
+        raise HoldfastError(
+            "scene.no_blender", f"{blender} is no Blender that can make scenes: {reason.rstrip('.')}.",
+            "Give one of version 4.2 or newer, or a Python with bpy.", EXIT_INPUT,
+        )  # fmt: skip
+    _log.info("Blender %s at %s writes %s", answer.get("version"), path, ", ".join(answer["formats"]))
+    return path, tuple(answer["formats"])
 
 
-def make_scene(blender: str, folder: Path, clip: str, name: str, formats: list[str]) -> None:
-    """Write `name`.blend and `name`.usd, .abc, .fbx as asked for into the shot's folder.
-
-    Raises HoldfastError (scene.*) with what Blender said.
-    """
-    command = [*command_line(blender), str(folder), clip, str(folder / f"{name}.blend"), ",".join(formats)]
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
+def _run(blender: str, arguments: list[str], time_limit_s: float) -> tuple[int, str]:
+    """Exit code and output of a run of the program; it ends with this process."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH")}
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            env=environment,
+            [*command_line(blender), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", env=environment,
         )  # fmt: skip
     except OSError as error:
         why = (error.strerror or str(error)).lower()
@@ -59,20 +68,29 @@ def make_scene(blender: str, folder: Path, clip: str, name: str, formats: list[s
         ) from error
     take_back = on_end(process.kill)
     try:
-        said, _ = process.communicate(timeout=_TIME_LIMIT_S)
+        said, _ = process.communicate(timeout=time_limit_s)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.communicate()
-        said = ""
+        said = (process.communicate()[0] or "") + f"\nError: it was stopped after {time_limit_s:.0f} s"
     finally:
         take_back()
+    return process.returncode, said
+
+
+def make_scene(blender: str, folder: Path, clip: str, name: str, formats: list[str]) -> None:
+    """Write `name`.blend and `name`.usd, .abc, .fbx as asked for into the shot's folder.
+
+    Raises HoldfastError (scene.*) with what Blender said.
+    """
+    arguments = [str(folder), clip, str(folder / f"{name}.blend"), ",".join(formats)]
+    code, said = _run(blender, arguments, _TIME_LIMIT_S)
     for line in said.splitlines():
         if line.strip():
             _log.debug("Blender: %s", line.rstrip())
     answer = _answer(said)
-    if process.returncode == 0 and "made" in answer:
+    if code == 0 and "made" in answer:
         return
-    reason = answer.get("error") or _last_line(said) or f"it ended with code {process.returncode}"
+    reason = answer.get("error") or _last_line(said) or f"it ended with code {code}"
     raise HoldfastError(
         "scene.failed",
         f"The camera is solved, but Blender could not make the scene: {reason.rstrip('.')}.",

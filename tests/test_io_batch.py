@@ -298,20 +298,26 @@ def test_blender_is_asked_for_scenes_and_its_failure_is_the_shots(place):
     """A program in Blender's place: what it says reaches the report and the log."""
     write_movie(place.clips / "a.mp4", 5)
     blender = place.folder / "blender"
-    blender.write_text("#!/bin/sh\necho 'Error: no such thing'\nexit 1\n")
+    knows = """case "$*" in *--formats*) echo 'holdfast-scene {"formats": ["usd", "fbx"]}'; exit;; esac\n"""
+    blender.write_text(f"#!/bin/sh\n{knows}echo 'Error: no such thing'\nexit 1\n")
     blender.chmod(0o755)
     assert place.run("--blender", str(blender))[0] == 1
     shot = place.report()["shots"][0]
     assert shot["code"] == "scene.failed" and "no such thing" in shot["message"] and shot["exports"]
     assert "Blender: Error: no such thing" in (place.out / "a" / "solver.log").read_text()
-    blender.write_text('#!/bin/sh\necho "$@" > ' + str(place.folder / "asked") + """\necho 'holdfast-scene {"made": {}}'\n""")
+    blender.write_text(
+        f'#!/bin/sh\n{knows}echo "$@" > ' + str(place.folder / "asked") + """\necho 'holdfast-scene {"made": {}}'\n"""
+    )
     assert place.run("--blender", str(blender))[0] == 0 and place.solves() == ["a.mp4"]
     asked = (place.folder / "asked").read_text().split()
-    assert asked[:2] == ["-b", "--factory-startup"] and asked[-1] == "usd,alembic,fbx" and asked[-2].endswith("a/a.blend")
+    assert asked[:2] == ["-b", "--factory-startup"] and asked[-1] == "usd,fbx" and asked[-2].endswith("a/a.blend")
     assert place.report()["shots"][0]["scene"] == "a/a.blend"
     code, events = place.run("--blender", str(place.folder / "none"))
     assert code == 103 and events[-1]["code"] == "scene.no_blender"
     assert place.run("--export", "usd")[0] == 102  # only Blender can
+    assert place.run("--blender", str(blender), "--export", "alembic")[0] == 102  # and this one cannot
+    code, events = place.run("--blender", "/bin/true")
+    assert code == 103 and events[-1]["code"] == "scene.no_blender" and place.solves() == ["a.mp4"]
 
 
 def test_failures_of_the_batch_itself(place):
