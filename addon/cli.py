@@ -187,8 +187,9 @@ def _solve(options: argparse.Namespace) -> int:
         if name in SOLVER_FORMATS and (code := _run_solver(["export", str(folder), "--to", name])):
             return code
     own = scene.holdfast.clip.holdfast
+    summary = (own.summary or "solved").rstrip(".")
     print(
-        f"Holdfast: {clip.name}: {own.summary or 'solved'}; error {own.error_px:.2f} px, {own.focal_words}, "
+        f"Holdfast: {clip.name}: {summary}; error {own.error_px:.2f} px, {own.focal_words}, "
         f"{own.frames_solved} of {own.frames_total} frames; {blend}"
     )
     return EXIT_OK
