@@ -497,6 +497,9 @@ def test_flamenco_job_type_shares_the_list_among_workers(place):
     write_movie(place.clips / "a.mp4", 4)
     values |= {"shots": str(place.clips), "output": str(place.out), "holdfast": str(ROOT), "python": sys.executable}
     values |= {"workers": 2, "options": "--quality draft  --export none"}
+    context.eval(f"job.settings = {json.dumps(values | {'blender': '{blender}'})}; compileJob(job);")
+    with_scenes = json.loads(context.eval("JSON.stringify(tasks.splice(0))"))
+    assert all("--blender={blender}" in task["commands"][0]["parameters"]["args"] for task in with_scenes)
     context.eval(f"job.settings = {json.dumps(values)}; compileJob(job);")
     tasks = json.loads(context.eval("JSON.stringify(tasks)"))
     assert len(tasks) == 2 and all(task["commands"][0]["name"] == "exec" for task in tasks)
