@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
@@ -177,16 +180,54 @@ def test_st_maps_as_a_compositor_reads_them(job):
     assert np.abs(distort(camera, focal, undistort(camera, focal, pixels)) - pixels).max() < 1e-6
 
 
-def test_st_map_exr_read_by_openexr(tmp_path):
+def test_st_map_exr_read_by_openexr(job):
+    """32-bit floats, and the points of the undistorted picture found in the plate at the pixels that the solve says."""
     openexr = pytest.importorskip("OpenEXR")
-    solution = make_solution()
-    report.write_solution(solution, tmp_path)
-    path = export_solution(str(tmp_path), "stmap") / "undistort.exr"
-    with openexr.File(str(path)) as file:
-        channels = file.channels()
-        pixels = channels["RGB"].pixels if "RGB" in channels else np.dstack([channels[c].pixels for c in "RGB"])
-    assert pixels.dtype == np.float32
-    assert np.array_equal(pixels, st_map(solution.camera, tuple(focal_xy(solution)[0]), "undistort"))
+    solution, folder = job
+    place = export_solution(str(folder), "stmap")
+    i = len(solution.frame_numbers) - 1 if np.ptp(solution.focal_px) else 0
+    suffix = f".{solution.frame_numbers[i]}" if np.ptp(solution.focal_px) else ""
+    camera, focal = solution.camera, focal_xy(solution)[i]
+    maps = {}
+    for direction in ("undistort", "redistort"):
+        with openexr.File(str(place / f"{direction}{suffix}.exr")) as file:
+            channels = file.channels()
+            maps[direction] = channels["RGB"].pixels if "RGB" in channels else np.dstack([channels[c].pixels for c in "RGB"])
+        assert maps[direction].dtype == np.float32
+        assert np.array_equal(maps[direction], st_map(camera, tuple(focal), direction))
+    local = solution.points @ solution.cam_from_world[i][:3, :3].T + solution.cam_from_world[i][:3, 3]
+    pinhole = focal * local[:, :2] / local[:, 2:] + [camera.width / 2, camera.height / 2]
+    plate = truth(solution, i)
+    for direction, here, there in (("undistort", pinhole, plate), ("redistort", plate, pinhole)):
+        inside = (here > 1).all(1) & (here < [camera.width - 1, camera.height - 1]).all(1)
+        assert inside.sum() > 10
+        looked_up = cv2.remap(maps[direction], (here[inside] - 0.5).astype(np.float32)[None], None, cv2.INTER_LINEAR)[0]
+        got = np.stack([looked_up[:, 0] * camera.width, (1 - looked_up[:, 1]) * camera.height], -1)
+        assert np.abs(got - there[inside]).max() < 0.1
+
+
+def test_ply_read_by_blender(job, tmp_path):
+    """Blender's own reader of PLY, in a process of its own."""
+    if find_spec("bpy") is None:
+        pytest.skip("bpy is not installed")
+    solution, folder = job
+    path, out = export_solution(str(folder), "ply"), tmp_path / "points.npz"
+    code = f"""
+import bpy, numpy as np
+bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+bpy.ops.wm.ply_import(filepath={str(path)!r}, forward_axis="Y", up_axis="Z", import_colors="LINEAR")
+mesh = bpy.context.object.data
+xyz = np.zeros(3 * len(mesh.vertices), np.float32)
+mesh.vertices.foreach_get("co", xyz)
+rgba = np.zeros(4 * len(mesh.vertices), np.float32)
+mesh.color_attributes[0].data.foreach_get("color", rgba)
+np.savez({str(out)!r}, xyz=xyz.reshape(-1, 3), rgba=rgba.reshape(-1, 4))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert out.exists(), done.stderr
+    read = np.load(out)
+    assert np.abs(read["xyz"] - solution.points).max() < 1e-5
+    assert np.abs(read["rgba"][:, :3] * 255 - solution.point_colour).max() < 1
 
 
 def test_warping_a_picture_there_and_back():
