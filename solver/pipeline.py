@@ -16,8 +16,8 @@ from .initialise import Started, lift, start
 from .lens_range import hold_at_prior, judge_focal
 from .movers import explained, smooth_movers
 from .parallel import side_by_side
-from .reconstruct import Model, State, all_frames, classify, extend, from_start, trim
-from .selfcheck import Contender, HeldOut, decide, flatten, hold_out, measure, questions, unit_of
+from .reconstruct import Model, State, all_frames, classify, extend, from_start, is_flat, trim
+from .selfcheck import Contender, HeldOut, decide, flatten, hold_out, lens_rivals, measure, questions, unit_of
 from .tracking import TrackedClip, Tracker, TrackingOptions, track_clip
 from .types import LABEL_MOVER, LABEL_STATIC, ClipReader, DepthMap, DepthSource, MaskReader, Progress, Settings, Solution
 from .view import ShotView, World
@@ -220,7 +220,7 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
         progress=lambda d, n: progress("check", d, n),
     )
     probe = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
-    lens = judge_focal(view, settings, winner.state, winner.model, frames, probe)
+    lens = judge_focal(view, settings, winner.state, winner.model, frames, probe, lens_rivals(winner, contenders))
     if lens.word == "prior" and winner.model.focal_free:
         winner.model = hold_at_prior(view, settings, winner.state, winner.model, lens)
     watch.lap("check")
@@ -321,7 +321,12 @@ def best_of(view: ShotView, settled: list[Settled], frames: np.ndarray, chosen: 
             * (1.0 if s.model.translation else 1.02)
         )
 
-    return max(settled, key=score)
+    best = max(settled, key=score)
+    if best.model.translation and is_flat(view, best.state, frames, chosen):
+        # towards a wall a dolly and a zoom look the same, and every point's own depth takes up some of its track's drift
+        zooms = [s for s in settled if not s.model.translation and s.model.focal_varies and score(s) > 0.75 * score(best)]
+        best = max(zooms, key=score, default=best)
+    return best
 
 
 def base_model(view: ShotView, settings: Settings, started, use_depth: bool) -> Model:
@@ -357,5 +362,5 @@ def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarr
     world.rho[:] = flatten_depth
     watch.lap("adjust")
     winner = Contender(model, state, heldout, True, "nothing but movers changes between the frames")
-    lens = judge_focal(view, settings, state, model, everything, tracks)
+    lens = judge_focal(view, settings, state, model, everything, tracks, [])
     return winner, [winner], tracks, held, lens

@@ -15,6 +15,7 @@ from .types import LABEL_STATIC
 from .view import ShotView, World
 
 CORNER_BEND = 0.05  # lenses move the picture's corners by about this share of their distance from the middle
+ZOOM_FLATNESS = 0.04  # relative deviation of depth below which a scene is taken for a zoom's
 MAX_FRAMES_AT_ONCE = 420  # beyond this, frames between keyframes are fitted to the points instead of adjusted
 
 
@@ -256,6 +257,15 @@ def _adjust_in_windows(view: ShotView, state: State, tracks: np.ndarray, model: 
                 replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.5)), x, translation=model.translation
             ),
         )
+
+
+def is_flat(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> bool:
+    """Whether all static points lie at (nearly) one depth, seen from the middle frame: a zoom rather than a dolly."""
+    middle = int(frames[len(frames) // 2])
+    static = np.nonzero(tracks & state.world.known & (state.label == LABEL_STATIC))[0]
+    depth = state.world.depth_in(middle, static) if len(static) else np.zeros(0)
+    depth = depth[depth > 0]
+    return len(depth) >= 10 and float(np.subtract(*np.percentile(np.log(depth), [84, 16]))) / 2 < ZOOM_FLATNESS
 
 
 def give_depth(view: ShotView, world: World) -> None:

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from .blur import SHUTTERS, Shutter, line_blur, streaks
+from .blur import StreakMatcher, Streaks, streaks
 from .detect import image_noise, spread_corners
 from .gap import bridge, bridge_prediction, carry, carry_warp
 from .patches import PatchGrid, Templates, make_templates, refine, smooth
 from .types import Tracks
 
 SMOOTHING_PX = 0.7
-# Motion per frame from which blur is reckoned with, over the patch radius: streaks then reach a quarter of a patch.
-FAST_STEP = 1.0
-# Points in a streak are known to this share of its length: its parts are seen from different places.
-STREAK_ERROR = 0.02
+# Motion per frame from which blur is reckoned with, over the patch radius: streaks may be longer than a third of a patch then.
+FAST_STEP = 1.5
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ class Tracker:
         self.gray: np.ndarray | None = None
         self.fine: np.ndarray | None = None
         self.step_px = self.step_before_px = np.zeros(2)  # median motion into the last frame, and into the one before
-        self.shutter = Shutter()
+        self.blur = StreakMatcher(options.patch_radius_px, self._refine)
         self.racing = False
         self.race_began = 0
         self.sharp: tuple[np.ndarray, _Live] | None = None  # the last frame before the picture raced, and its tracks
@@ -178,16 +176,20 @@ class Tracker:
         gone = np.nonzero(~ok)[0]
         good = np.zeros(0, bool)
         step = np.median(xy[keep] - live.xy[keep], axis=0) if len(keep) else np.zeros(2)
-        blurred = streaks(step, self.step_px)
-        fast = max(float(np.hypot(*b)) for b in blurred) > FAST_STEP * self.grid.radius
-        if fast and not self.racing:
-            self.race_began, self.sharp = self.index, (self.gray, live)
+        fast = max(float(np.hypot(*b)) for b in streaks(step, self.step_px)) > FAST_STEP * self.grid.radius
+        self.step_before_px, self.step_px = self.step_px, step
         slowed = self.racing and not fast
-        self.step_before_px, self.step_px, self.racing = self.step_px, step, fast
         if len(keep):
             moved = live.take(keep)
             if fast or slowed:
-                found = self._refine_in_blur(fine, moved, xy[keep])
+                pair = Streaks(self.fine, fine, moved.xy, xy[keep], moved.velocity, self.step_before_px)
+                self.blur.learn(pair)
+                fast &= self.blur.share > 0  # a short shutter leaves the picture sharp however fast it goes
+            if fast and not self.racing:
+                self.race_began, self.sharp = self.index, (self.gray, live)
+            if fast or slowed:
+                found = self.blur.match(pair)
+                found = replace(found, affine=found.affine @ moved.affine)
             else:
                 found = self._refine(fine, moved.templates, xy[keep], moved.affine)
             good = self._trustworthy(found, xy[keep])
@@ -200,50 +202,10 @@ class Tracker:
             gone = np.r_[gone, keep[~good]]
         else:
             self.live = _Live.empty()
+        self.racing = fast
         self._remember(live.take(gone))
-        if slowed:
+        if slowed and self.sharp is not None:
             self._rejoin(gray, fine)
-
-    def _refine_in_blur(self, fine: np.ndarray, moved: _Live, xy: np.ndarray):
-        """From the frame before, not from the first appearance: what streaks look like changes too fast.
-
-        Streaks differ over the picture, so its parts are blurred one by one.
-        """
-        step = xy - moved.xy
-        known = np.abs(moved.velocity).max(axis=1) > 0  # not those born in the frame before
-        step_before = np.where(known[:, None], moved.velocity, self.step_before_px)
-        before_px, now_px = streaks(step, step_before)
-        h, w = fine.shape
-        cell = np.clip(moved.xy[:, 1] / h * 3, 0, 2).astype(int) * 6 + np.clip(moved.xy[:, 0] / w * 6, 0, 5).astype(int)
-        groups = []
-        for c in np.unique(cell):
-            rows = np.nonzero(cell == c)[0]
-            near = rows if (known[rows]).sum() >= 4 else np.arange(len(xy))
-            groups.append((rows, np.median(before_px[near], axis=0), np.median(now_px[near], axis=0)))
-
-        # streaks leave little to see along the motion: look at more of the picture, as much as they are long
-        longest = self.shutter.share * max(np.hypot(*now) for _, _, now in groups)
-        grid = PatchGrid(int(np.clip(round(0.6 * longest), self.grid.radius, 2.5 * self.grid.radius)))
-
-        def match(share: float, rows: np.ndarray, before: np.ndarray, now: np.ndarray):
-            margin = 2.5 * grid.radius + 0.5 * max(np.hypot(*before), np.hypot(*now)) + 4
-            old, at_old = _crop(self.fine, moved.xy[rows], margin)
-            new, at_new = _crop(fine, xy[rows], margin)
-            templates = make_templates(line_blur(old, share * now), moved.xy[rows] - at_old, grid)
-            still = np.tile(np.eye(2), (len(rows), 1, 1))
-            found = self._refine(line_blur(new, share * before), templates, xy[rows] - at_new, still, grid=grid)
-            return replace(found, xy=found.xy + at_new)
-
-        differ = np.array([np.hypot(*(now - before)) for _, before, now in groups])
-        if differ.max() > 1.0:
-            trial = [g for g, d in zip(groups, differ, strict=True) if d > 1.0][::2]
-            scores = [np.mean([np.median(match(s, rows[:16], b, n).ncc) for rows, b, n in trial]) for s in SHUTTERS]
-            self.shutter.learn(np.array(scores), float(differ.max()))
-        parts = [match(self.shutter.share, *g) for g in groups]
-        order = np.argsort(np.concatenate([g[0] for g in groups]))
-        found = type(parts[0])(*(np.concatenate([getattr(p, f.name) for p in parts])[order] for f in fields(parts[0])))
-        streak = self.shutter.share * np.concatenate([np.full(len(g[0]), np.hypot(*g[2])) for g in groups])[order]
-        return replace(found, affine=found.affine @ moved.affine, sigma_px=np.hypot(found.sigma_px, STREAK_ERROR * streak))
 
     def _flow(self, gray: np.ndarray, previous: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         window = (self.options.lk_window_px,) * 2
@@ -511,14 +473,6 @@ class Tracker:
         if self.pool is not None:
             self.pool.shutdown()
         return TrackedClip(tracks, colour, self.noise, np.array(self.bridging), tuple(self.bridged))
-
-
-def _crop(image: np.ndarray, xy: np.ndarray, margin_px: float) -> tuple[np.ndarray, np.ndarray]:
-    """The part of an image around the given points, and where its first pixel lies."""
-    h, w = image.shape
-    x0, y0 = np.clip(np.floor(xy.min(axis=0) - margin_px).astype(int), 0, (w - 2, h - 2))
-    x1, y1 = np.clip(np.ceil(xy.max(axis=0) + margin_px).astype(int) + 1, (x0 + 2, y0 + 2), (w, h))
-    return image[y0:y1, x0:x1], np.array([x0, y0], float)
 
 
 def track_clip(
