@@ -74,6 +74,8 @@ def _solution(document: dict[str, Any], path: Path) -> Solution:
                     float(file["scale"]),
                     float(file["shift"]),
                     float(file["spread"]),
+                    file.get("network"),
+                    str(file["kind"]) if "kind" in file else "",
                 )
             )
     clip, lens, frames = document["clip"], document["camera"], document["frames"]
@@ -130,4 +132,10 @@ def _solution(document: dict[str, Any], path: Path) -> Solution:
         warnings=tuple(document["warnings"]),
         timings=document["timings"],
         depth_source=document["depth"],
+        settings=document.get("settings") or {},
+        history=tuple(document.get("history") or ()),
+        world_id=document.get("world_id") or "",
+        track_colour=tracks.get("colour"),
+        track_muted=tracks.get("muted"),
+        user_tracks=tuple(document.get("user_tracks") or ()),
     )

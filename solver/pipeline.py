@@ -17,9 +17,10 @@ from .lens_range import hold_at_prior, judge_focal
 from .movers import explained, smooth_movers
 from .parallel import side_by_side
 from .reconstruct import Model, State, all_frames, classify, extend, from_start, trim
-from .selfcheck import Contender, HeldOut, decide, flatten, hold_out, measure, questions, unit_of
+from .selfcheck import Contender, HeldOut, decide, fit_held_out, flatten, hold_out, measure, questions, unit_of
 from .tracking import TrackedClip, Tracker, TrackingOptions, track_clip
 from .types import LABEL_MOVER, LABEL_STATIC, ClipReader, DepthMap, DepthSource, MaskReader, Progress, Settings, Solution
+from .user_tracks import UserTrack, trust, with_errors, with_users
 from .view import ShotView, World
 
 
@@ -98,7 +99,12 @@ class KeyframeDepths:
 
 
 def solve(
-    clip: ClipReader, settings: Settings, depth: DepthSource | None, masks: MaskReader | None, progress: Progress
+    clip: ClipReader,
+    settings: Settings,
+    depth: DepthSource | None,
+    masks: MaskReader | None,
+    progress: Progress,
+    user_tracks: tuple[UserTrack, ...] = (),
 ) -> Solution:
     """Track the camera of a clip. Raises HoldfastError when the clip gives nothing to hold on to."""
     watch = Stopwatch()
@@ -130,11 +136,18 @@ def solve(
         settings = replace(
             settings, focal_px=0.5 * info.width / np.tan(np.radians(float(np.median(fov))) / 2), focal_source="network"
         )
+    tracked, described = with_users(tracked, user_tracks, progress)
     view = ShotView(tracked.tracks, info.width, info.height, maps, pixel_aspect=info.pixel_aspect)
+    trust(view, described)
     winner, contenders, tracks, held, lens = reconstruct(view, settings, effort, progress, watch)
+    fit_held_out(view, winner, held)
     solution = assemble(clip, settings, view, tracked, winner, contenders, tracks, held, lens, maps, depth, progress, watch)
+    quality = solution.quality | {
+        "joined_by_descriptors": [int(tracked.tracks.frame_numbers[i]) for i in tracked.bridged_by_descriptors]
+    }
+    solution = replace(solution, settings=settings.record(), track_colour=tracked.colour, user_tracks=described, quality=quality)
     return replace(
-        solution,
+        with_errors(solution),
         timings={k: round(v, 3) for k, v in watch.seconds.items()} | {"total": round(time.perf_counter() - watch.begun, 3)},
     )
 
@@ -171,7 +184,7 @@ def check_trackable(tracked: TrackedClip) -> None:
 def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Progress, watch: Stopwatch):
     """Start, extend, let models compete, adjust all frames: (winner, contenders, used tracks, held-out tracks)."""
     length = np.bincount(view.tracks.track, minlength=view.tracks.track_count)
-    usable = length >= 4
+    usable = (length >= 4) | view.trusted
     held = hold_out(view, 0.1, settings.seed) & usable
     tracks = usable & ~held
     use_depth = bool(view.keys)

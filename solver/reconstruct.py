@@ -117,6 +117,7 @@ def classify(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarra
     label, x = relabel(
         problem.obs, world.gather(problem, view.depth_is_log), translation=model.translation, scale=state.scale, cut=cut
     )
+    label[view.trusted[problem.tracks]] = LABEL_STATIC
     state.label[problem.tracks] = label
     # static points keep the adjustment's positions (depth term included); the others take what fits them
     moved = label != LABEL_STATIC
