@@ -22,7 +22,7 @@ from .reconstruct import Model, State, all_frames, classify, trim
 from .resection import resect
 from .selfcheck import Contender, HeldOut, decide, fit_held_out, flatten, hold_out, measure, questions, unit_of
 from .tracking import TrackedClip
-from .types import LABEL_STATIC, LABEL_UNRELIABLE, DepthMap, Progress, Settings, Solution
+from .types import LABEL_STATIC, LABEL_UNRELIABLE, ClipInfo, DepthMap, Progress, Settings, Solution
 from .user_tracks import UserTrack, append, describe, trust, with_errors, within
 from .view import ShotView, World
 
@@ -34,7 +34,7 @@ WEAK_SCALE = 2.0  # residuals beyond this many of the old solve's: the old camer
 class _Clip:
     """Stands for the clip where only its facts are needed."""
 
-    info: object
+    info: ClipInfo
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,18 @@ class _Source:
     name: str
     provider: str
     kind: str
+
+
+def stand_in(info: ClipInfo) -> _Clip:
+    """For `assemble`: a clip of which only the facts are known."""
+    return _Clip(info)
+
+
+def describe_source(solution: Solution) -> _Source | None:
+    """For `assemble`: where the solve's depth came from."""
+    source = solution.depth_source
+    name = str(source.get("name", "none"))
+    return None if name == "none" else _Source(name, str(source.get("provider", "")), str(source.get("kind", "")))
 
 
 def settings_of(solution: Solution, threads: int = 0) -> Settings:
@@ -194,7 +206,7 @@ def refine(
     progress("open", 1, 1)
     material = take_apart(solution, settings.seed)
     view = material.view
-    tracked = _tracked(solution, material)
+    tracked = tracked_of(solution, material)
     check_trackable(tracked)
     effort = Effort.of(settings.quality)
     another_move = settings.motion != "auto" and (settings.motion == "free") != (solution.verdict.motion == "free")
@@ -208,10 +220,9 @@ def refine(
         found = reconstruct(view, settings, effort, progress, watch)
     winner, contenders, tracks, held, lens = found
     fit_held_out(view, winner, held)
-    name = str(solution.depth_source.get("name", "none"))
-    depth = None if name == "none" else _Source(name, solution.depth_source["provider"], solution.depth_source["kind"])
+    depth = describe_source(solution)
     new = assemble(
-        _Clip(solution.clip),
+        stand_in(solution.clip),
         settings,
         view,
         tracked,
@@ -330,7 +341,7 @@ def _follow_points(view: ShotView, state: State, frames: np.ndarray, tracks: np.
     world.rotation[frames], world.translation[frames], world.log_focal[frames] = x.rotation, x.translation, x.log_focal
 
 
-def _tracked(solution: Solution, material: Material) -> TrackedClip:
+def tracked_of(solution: Solution, material: Material) -> TrackedClip:
     """As if it had just been tracked."""
     tracks = material.view.tracks
     here = np.zeros((len(tracks.frame_numbers), tracks.track_count), bool)

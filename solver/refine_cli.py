@@ -133,7 +133,7 @@ def refine_folder(options: argparse.Namespace, reporter: Reporter, log: RunLog) 
     log.open_in(folder, _LOG_NAME)
     say(f"Refining {options.folder}: {_words(options, edits, user)}")
     if options.range:
-        from .retrack import solve_range
+        from .solve_range import solve_range
 
         solution = solve_range(solution, settings, *options.range, reporter, clip_path=options.clip, mask_path=options.mask)
     else:

@@ -88,9 +88,9 @@ def test_dropping_the_bad_tracks_gives_the_good_solve_back(spoiled):
 
 
 def test_what_was_left_out_can_be_taken_back(shot):
-    out = refined(apply_edits(shot.solution, Edits(drop=frozenset(range(0, 60)))))
+    out = refined(apply_edits(shot.solution, Edits(drop=frozenset(range(60)))))
     assert out.quality["points"] < len(shot.solution.points) - 50
-    back = refined(apply_edits(out, Edits(restore=frozenset(range(0, 60)))))
+    back = refined(apply_edits(out, Edits(restore=frozenset(range(60)))))
     straight = refined(shot.solution)
     assert back.track_muted is None
     assert abs(len(back.points) - len(straight.points)) <= 2
@@ -117,7 +117,7 @@ def test_the_scene_stays_in_its_place(shot):
     from solver.gauge import Similarity, moved
 
     old = moved(turned.solution, Similarity(turn, 3.7, np.array([5.0, -2.0, 11.0])))
-    new = refined(apply_edits(old, Edits(drop=frozenset(range(0, 40)))))
+    new = refined(apply_edits(old, Edits(drop=frozenset(range(40)))))
     size = np.linalg.norm(np.ptp(old.points, axis=0))
     assert np.abs(synthetic.centres(new) - synthetic.centres(old)).max() < 1e-3 * size
     _, a, b = np.intersect1d(old.point_track, new.point_track, return_indices=True)
@@ -217,7 +217,7 @@ def test_the_command_writes_a_whole_solve_twice_the_same(folder, shot, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert events[-1]["event"] == "result" and Path(events[-1]["out"]) == tmp_path / "a"
-    assert [e["stage"] for e in events if e["event"] == "progress"][0] == "open"
+    assert next(e["stage"] for e in events if e["event"] == "progress") == "open"
     assert contents(folder) == before
     document = load_document(tmp_path / "a")
     assert document["history"] == [{"did": "refine", "dropped": [5, 7, 8, 9, 20], "user_tracks": 1}]
