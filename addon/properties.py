@@ -164,6 +164,31 @@ class HOLDFAST_SceneSettings(bpy.types.PropertyGroup):
     """What a scene knows of Holdfast."""
 
     clip: PointerProperty(type=bpy.types.MovieClip, name="Clip", description="The footage this scene is matched to")
+    show_live: BoolProperty(
+        name="Live Picture",
+        default=True,
+        description="While solving, show the keypoints on the footage coloured by depth, follow the solver's frames in the Clip "
+        "editor, and draw the camera's path and the points in the 3D viewport as they grow",
+    )
+    overlay: EnumProperty(
+        name="Tracks on the Footage",
+        default="NONE",
+        items=(
+            ("NONE", "Off", "Draw nothing of Holdfast's over the footage"),
+            ("DEPTH", "Depth", "Draw all tracks of the solve in the Clip editor, coloured from near (red) to far (blue)"),
+            (
+                "ERROR",
+                "Error",
+                "Draw all tracks of the solve, coloured by their error in this frame, and a graph of the error over the shot",
+            ),
+        ),
+        description="What is drawn over the footage in the Clip editor. Things that move by themselves are violet",
+    )
+    show_points: BoolProperty(
+        name="Point Colours in Solid",
+        default=True,
+        description="Draw the point cloud in its own colours in Solid shading, where Blender itself shows it grey",
+    )
     prop_kind: EnumProperty(
         name="Prop",
         default="CONE",

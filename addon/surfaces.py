@@ -27,8 +27,12 @@ def build_surfaces(
     parent: bpy.types.Object,
     uid: str,
     has_ground: bool,
+    meshes: dict[int, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> list[bpy.types.Object]:
-    """Make or renew the ground plane and the proxies of a clip, in the solver's frame under the parent."""
+    """Make or renew the ground plane and the proxies of a clip, in the solver's frame under the parent.
+
+    meshes: `depth_meshes` under the parent's matrix, where they are known already.
+    """
     scene_objects.remove(scene, uid, *_PROXY_ROLES)
     made = []
     world_from_scene = np.linalg.inv(np.array(parent.matrix_world))
@@ -38,10 +42,9 @@ def build_surfaces(
         local = corners @ world_from_scene[:3, :3].T + world_from_scene[:3, 3]
         mesh.from_pydata(local.tolist(), [], [(0, 1, 2, 3)])
         made.append(_proxy(scene, collection, uid, scene_objects.GROUND, f"{clip.name} Ground", mesh, parent))
-    for number in covering_keyframes(shot):
-        vertices, faces = depth_mesh(shot, number, np.array(parent.matrix_world) if has_ground else None)
-        if not len(faces):
-            continue
+    if meshes is None:
+        meshes = depth_meshes(shot, np.array(parent.matrix_world), has_ground)
+    for number, (vertices, faces) in meshes.items():
         mesh = bpy.data.meshes.new(f"{clip.name} Proxy")
         _fill(mesh, vertices, faces)
         made.append(_proxy(scene, collection, uid, scene_objects.PROXY, f"{clip.name} Proxy {number}", mesh, parent))
@@ -110,6 +113,18 @@ def _ground_corners(shot: jobfolder.Shot, scene_from_world: np.ndarray) -> np.nd
 
 
 # ---- from depth maps to meshes
+
+
+def depth_meshes(
+    shot: jobfolder.Shot, scene_from_world: np.ndarray, has_ground: bool
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Keyframe number -> vertices and quads of its depth (see `depth_mesh`), for the keyframes that cover the shot."""
+    out = {}
+    for number in covering_keyframes(shot):
+        vertices, faces = depth_mesh(shot, number, scene_from_world if has_ground else None)
+        if len(faces):
+            out[number] = (vertices, faces)
+    return out
 
 
 def covering_keyframes(shot: jobfolder.Shot, most: int = MAX_PROXIES) -> list[int]:

@@ -211,9 +211,7 @@ def reconstruct(
     solve_frames = np.union1d(start_frames(view, effort.solve_frames, use_depth), frames)
     solve_frames = np.union1d(solve_frames, view.keys).astype(int)
     progress("adjust", 1, 8)
-    extend(
-        view, state, solve_frames, usable, model, rng, on_frame=lambda f: preview.solved("adjust", view, state, colour, f)
-    )
+    extend(view, state, solve_frames, usable, model, rng, on_frame=lambda f: preview.solved("adjust", view, state, colour, f))
     progress("adjust", 3, 8)
     trim(view, state, solve_frames, tracks, model, rounds=3, iterations=8)
     watch.lap("adjust")
