@@ -95,6 +95,8 @@ def import_shot(
     in_use = scene_camera.scene_in_use(scene)
     scene_set = scene_setup == "SET" or (scene_setup == "AUTO" and not in_use)
     if scene_set:
+        if not in_use:
+            scene_camera.hide_startup_cube(scene)
         scene_camera.apply_settings(scene, wanted)
         scene.frame_set(int(np.clip(scene.frame_current, wanted["frame_start"], wanted["frame_end"])))
     if scene.camera is None or scene_set:
@@ -156,7 +158,7 @@ def _worth_keeping(scene: bpy.types.Scene, uid: str, parent: bpy.types.Object) -
     if _ANCHOR_KEY not in parent or _AUTO_KEY not in parent:
         return False
     moved = np.abs(np.array(parent.matrix_basis).ravel() - np.array(parent[_AUTO_KEY][:])).max() > 1e-5
-    return bool(moved or scene_objects.tagged(scene, uid, scene_objects.PROP))
+    return bool(moved or scene_objects.riders(scene, uid))
 
 
 def _note_result(clip: bpy.types.MovieClip, shot: jobfolder.Shot, words: str, sensor_mm: float) -> None:

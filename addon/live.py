@@ -98,7 +98,8 @@ class SolvedPicture:
         valid = (shot.points.track >= 0) & (shot.points.track < len(self._point_of))
         self._point_of[shot.points.track[valid]] = np.flatnonzero(valid)
         errors = shot.points.error_px
-        self.worst_px = float(np.quantile(errors, 0.95)) if len(errors) else 1.0
+        # Twice this is red: what few good tracks reach. A quantile would follow the outliers.
+        self.worst_px = float(max(0.1, 2.5 * np.median(errors))) if len(errors) else 1.0
 
     def keypoints(self, number: int, colouring: str) -> tuple[np.ndarray, np.ndarray]:
         """Places (n, 2) px and sRGB (n, 3) of a frame's tracks. colouring: DEPTH or ERROR."""

@@ -122,7 +122,9 @@ def _keypoints(clip, space, region, xy_px: np.ndarray, colours: np.ndarray, radi
     places = clip_to_region(region, np.stack([xy_px[:, 0] / width, 1.0 - xy_px[:, 1] / height], 1))
     seen = (places > -20).all(1) & (places < (region.width + 20, region.height + 20)).all(1)
     places, colours = places[seen], colours[seen]
-    scale = bpy.context.preferences.system.ui_scale
+    # Smaller where the picture is small, so that they do not hide it.
+    shown = float(np.ptp(clip_to_region(region, [(0.0, 0.0), (1.0, 0.0)])[:, 0]))
+    scale = bpy.context.preferences.system.ui_scale * min(1.0, max(0.4, shown / 700.0))
     _discs(places, np.zeros_like(colours), (radius + 1.2) * scale, 0.75)
     _discs(places, colours, radius * scale, 1.0)
 

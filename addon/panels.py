@@ -210,6 +210,7 @@ class HOLDFAST_PT_view_props(_Panel, bpy.types.Panel):
         row.prop(context.scene.holdfast, "prop_kind", text="")
         row.operator("holdfast.drop_prop", icon="PIVOT_CURSOR").use_selected = False
         layout.operator("holdfast.drop_prop", text="Drop Selected Object", icon="OBJECT_DATA").use_selected = True
+        layout.operator("holdfast.prop_assets", icon="ASSET_MANAGER")
         layout.operator("holdfast.lock_test", icon="RENDER_STILL")
         layout.operator("holdfast.compositing", icon="NODE_COMPOSITING")
         layout.prop(context.scene.holdfast, "show_points")

@@ -160,6 +160,14 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     warnings: StringProperty(options={"HIDDEN"}, description="The solver's warnings, one per line")
 
 
+def _shadow_strength_changed(own: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    """Pass the strength on to the proxies' material and to the compositor."""
+    from . import compositing, proxy_material
+
+    proxy_material.set_strength(own.id_data, own.shadow_strength)
+    compositing.set_strength(own.id_data, own.shadow_strength)
+
+
 class HOLDFAST_SceneSettings(bpy.types.PropertyGroup):
     """What a scene knows of Holdfast."""
 
@@ -183,6 +191,15 @@ class HOLDFAST_SceneSettings(bpy.types.PropertyGroup):
             ),
         ),
         description="What is drawn over the footage in the Clip editor. Things that move by themselves are violet",
+    )
+    shadow_strength: FloatProperty(
+        name="Shadow Strength",
+        default=0.85,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+        update=_shadow_strength_changed,
+        description="How dark the props' shadows on the footage's surfaces are: 1 as black as the light allows, 0 none",
     )
     show_points: BoolProperty(
         name="Point Colours in Solid",

@@ -89,6 +89,7 @@ def write_tracks(clip: bpy.types.MovieClip, shot: jobfolder.Shot, choice: TrackC
         track = _emptied(spare.pop()) if spare else clip.tracking.tracks.new(name="", frame=frames[0])
         label = int(tracks.label[number]) if number < len(tracks.label) else 0
         track.name = f"{TRACK_PREFIX}{number:05d}"
+        track.select = track.select_anchor = track.select_pattern = track.select_search = False
         write_markers(track, frames, places[start:end].tolist())
         _colour(track, label, None if error != error else error, choice.worst_px)
         written += 1

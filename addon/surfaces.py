@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from . import coordinates, jobfolder, scene_objects
+from . import coordinates, jobfolder, proxy_material, scene_objects
 
 GRID_COLUMNS = 96  # vertices across one proxy
 MAX_PROXIES = 3
@@ -69,24 +69,11 @@ def _proxy(
     ob.matrix_parent_inverse = Matrix()
     ob.is_shadow_catcher = True
     ob.visible_shadow = role == scene_objects.GROUND  # the footage has the shadows of what the proxies stand for already
-    ob.display_type = "BOUNDS"
+    # Seen through in Solid shading: faces that are there for snapping (which skips bounds and wires) and not for the eye.
+    ob.display_type, ob.color = "TEXTURED", (1.0, 1.0, 1.0, 0.0)
     ob.hide_select = True  # still hit by snapping and by ray casts
-    mesh.materials.append(proxy_material())
+    mesh.materials.append(proxy_material.ensure(scene, uid))
     return ob
-
-
-def proxy_material() -> bpy.types.Material:
-    """A plain grey for the proxies, so that bounced light is about right."""
-    material = bpy.data.materials.get("Holdfast Proxy")
-    if material is None or material.library:
-        material = bpy.data.materials.new("Holdfast Proxy")
-        material.use_nodes = True
-        tree = material.node_tree
-        tree.nodes.clear()
-        shader, output = tree.nodes.new("ShaderNodeBsdfDiffuse"), tree.nodes.new("ShaderNodeOutputMaterial")
-        shader.inputs["Color"].default_value = (0.3, 0.3, 0.3, 1.0)
-        tree.links.new(shader.outputs[0], output.inputs["Surface"])
-    return material
 
 
 def _fill(mesh: bpy.types.Mesh, vertices: np.ndarray, faces: np.ndarray) -> None:
