@@ -46,29 +46,57 @@ class Imported:
     scene_matches: bool
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What can be read and computed of a job folder without Blender, in another thread."""
+
+    shot: jobfolder.Shot
+    stand: orientation.Stand
+    meshes: dict[int, tuple[np.ndarray, np.ndarray]]  # depth meshes of the covering keyframes, under the stand's own matrix
+    choice: scene_clip.TrackChoice
+
+
+def prepare(folder: str | Path, marker_limit: int) -> Prepared:
+    """Read a job folder and compute what its import needs. Touches nothing of Blender. Raises JobFolderError."""
+    shot = jobfolder.read_shot(folder)
+    stand = orientation.stand_up(shot)
+    return Prepared(
+        shot, stand, surfaces.depth_meshes(shot, stand.scene_from_world, stand.ground), scene_clip.choose(shot, marker_limit)
+    )
+
+
 def import_shot(
-    scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: str | Path, scene_setup: str = "AUTO", with_surfaces: bool = True
+    scene: bpy.types.Scene,
+    clip: bpy.types.MovieClip,
+    folder: str | Path,
+    scene_setup: str = "AUTO",
+    with_surfaces: bool = True,
+    prepared: Prepared | None = None,
 ) -> Imported:
     """Read a job folder and build or renew the clip's part of a scene.
 
     scene_setup: "SET" gives the scene the clip's range, rate, resolution and pixel aspect and makes our camera the active one;
-    "KEEP" leaves the scene as it is; "AUTO" sets it only where nobody has worked in it. Raises JobFolderError.
+    "KEEP" leaves the scene as it is; "AUTO" sets it only where nobody has worked in it. prepared: of the same folder, where
+    it was read in advance. Raises JobFolderError.
     """
-    shot = jobfolder.read_shot(folder)  # everything is read before anything is changed
+    prepared = prepared or prepare(folder, clip.holdfast.marker_limit)  # everything is read before anything is changed
+    shot = prepared.shot
     uid = properties.ensure_uid(clip)
     sensor_mm = properties.sensor_width_mm(clip)
     stem = Path(clip.name).stem
     collection = scene_objects.ensure_collection(scene, uid, f"Holdfast {stem}")
-    parent, scale, words = _stand(scene, collection, uid, shot, stem)
+    parent, scale, words = _stand(scene, collection, uid, shot, prepared.stand, stem)
     camera = scene_camera.build_camera(scene, collection, clip, shot, parent, uid, scale, sensor_mm)
     points = scene_points.build_points(scene, collection, clip, shot, parent, uid)
     scene_clip.set_clip_lens(clip, shot, sensor_mm)
-    track_count = scene_clip.write_tracks(clip, shot, clip.holdfast.marker_limit)
+    track_count = scene_clip.write_tracks(clip, shot, prepared.choice)
 
     wanted = scene_camera.wanted_settings(clip, shot)
     in_use = scene_camera.scene_in_use(scene)
     scene_set = scene_setup == "SET" or (scene_setup == "AUTO" and not in_use)
     if scene_set:
+        if not in_use:
+            scene_camera.hide_startup_cube(scene)
         scene_camera.apply_settings(scene, wanted)
         scene.frame_set(int(np.clip(scene.frame_current, wanted["frame_start"], wanted["frame_end"])))
     if scene.camera is None or scene_set:
@@ -77,17 +105,24 @@ def import_shot(
     scene.active_clip = clip
     bpy.context.view_layer.update()
     if with_surfaces:
-        surfaces.build_surfaces(scene, collection, clip, shot, parent, uid, has_ground=bool(parent.get("holdfast_ground")))
+        has_ground = bool(parent.get("holdfast_ground"))
+        as_prepared = np.abs(np.array(parent.matrix_basis) - prepared.stand.scene_from_world).max() < 1e-4 * scale
+        meshes = prepared.meshes if as_prepared else None
+        surfaces.build_surfaces(scene, collection, clip, shot, parent, uid, has_ground, meshes)
     _note_result(clip, shot, words, sensor_mm)
     return Imported(shot, collection, parent, camera, points, track_count, scene_set, scene_camera.scene_matches(scene, wanted))
 
 
 def _stand(
-    scene: bpy.types.Scene, collection: bpy.types.Collection, uid: str, shot: jobfolder.Shot, stem: str
+    scene: bpy.types.Scene,
+    collection: bpy.types.Collection,
+    uid: str,
+    shot: jobfolder.Shot,
+    stand: orientation.Stand,
+    stem: str,
 ) -> tuple[bpy.types.Object, float, str]:
     """The parent empty, standing the scene up. Returns it, its scale, and words about it."""
     parent = scene_objects.find(scene, uid, scene_objects.PARENT)
-    stand = orientation.stand_up(shot)
     matrix, words = stand.scene_from_world, stand.words
     if parent is None:
         parent = scene_objects.ensure_object(scene, collection, uid, scene_objects.PARENT, f"{stem} Scene", None)
@@ -123,7 +158,7 @@ def _worth_keeping(scene: bpy.types.Scene, uid: str, parent: bpy.types.Object) -
     if _ANCHOR_KEY not in parent or _AUTO_KEY not in parent:
         return False
     moved = np.abs(np.array(parent.matrix_basis).ravel() - np.array(parent[_AUTO_KEY][:])).max() > 1e-5
-    return bool(moved or scene_objects.tagged(scene, uid, scene_objects.PROP))
+    return bool(moved or scene_objects.riders(scene, uid))
 
 
 def _note_result(clip: bpy.types.MovieClip, shot: jobfolder.Shot, words: str, sensor_mm: float) -> None:

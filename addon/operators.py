@@ -39,7 +39,7 @@ class HOLDFAST_OT_solve(bpy.types.Operator):
             cls.poll_message_set("Open footage first")
             return False
         running = session.job_of(clip)
-        return not (running and running.solver.state.active)
+        return not (running and running.busy)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         clip = properties.clip_of_context(context)

@@ -26,8 +26,8 @@ def draw_main(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.operator("holdfast.open_footage", icon="FILE_FOLDER")
         return
     shot = session.job_of(clip)
-    if shot and shot.solver.state.active:
-        _progress(layout, shot)
+    if shot and shot.busy:
+        _progress(layout, context, shot)
     else:
         row = layout.row()
         row.scale_y = 1.5
@@ -38,7 +38,7 @@ def draw_main(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         _result(layout, context, clip)
 
 
-def _progress(layout: bpy.types.UILayout, shot: session.ShotJob) -> None:
+def _progress(layout: bpy.types.UILayout, context: bpy.types.Context, shot: session.ShotJob) -> None:
     solver = shot.solver
     text = session.progress_text(solver)
     if compat.can_progress_bar(layout):
@@ -46,8 +46,9 @@ def _progress(layout: bpy.types.UILayout, shot: session.ShotJob) -> None:
     else:
         layout.label(text=f"{text} ({round(100 * solver.fraction)} %)")
     layout.operator("holdfast.cancel", icon="CANCEL")
+    layout.prop(context.scene.holdfast, "show_live")
     for warning in solver.warnings[-2:]:
-        wrapped(layout, warning, icon="ERROR")
+        wrapped(layout, warning, icon="ERROR", context=context)
 
 
 def _outcome(layout: bpy.types.UILayout, context: bpy.types.Context, shot: session.ShotJob) -> None:
@@ -143,7 +144,7 @@ class _Settings(_Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         shot = session.jobs.get(own.uid)
-        layout.enabled = not (shot and shot.solver.state.active)
+        layout.enabled = not (shot and shot.busy)
         column = layout.column(heading="Lens")
         column.prop(own, "focal")
         column.prop(own, "focal_mm", text="Millimetres")
@@ -209,8 +210,10 @@ class HOLDFAST_PT_view_props(_Panel, bpy.types.Panel):
         row.prop(context.scene.holdfast, "prop_kind", text="")
         row.operator("holdfast.drop_prop", icon="PIVOT_CURSOR").use_selected = False
         layout.operator("holdfast.drop_prop", text="Drop Selected Object", icon="OBJECT_DATA").use_selected = True
+        layout.operator("holdfast.prop_assets", icon="ASSET_MANAGER")
         layout.operator("holdfast.lock_test", icon="RENDER_STILL")
         layout.operator("holdfast.compositing", icon="NODE_COMPOSITING")
+        layout.prop(context.scene.holdfast, "show_points")
 
 
 class HOLDFAST_PT_view_fix(_Panel, bpy.types.Panel):
@@ -251,6 +254,8 @@ class _Quality(_Panel):
     def draw(self, context: bpy.types.Context) -> None:
         own = properties.clip_of_context(context).holdfast
         layout = self.layout
+        row = layout.row(align=True)
+        row.prop(context.scene.holdfast, "overlay", expand=True)
         if own.error_graph:
             layout.label(text=own.error_graph)
         column = layout.column(align=True)

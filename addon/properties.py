@@ -160,10 +160,52 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     warnings: StringProperty(options={"HIDDEN"}, description="The solver's warnings, one per line")
 
 
+def _shadow_strength_changed(own: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    """Pass the strength on to the proxies' material and to the compositor."""
+    from . import compositing, proxy_material
+
+    proxy_material.set_strength(own.id_data, own.shadow_strength)
+    compositing.set_strength(own.id_data, own.shadow_strength)
+
+
 class HOLDFAST_SceneSettings(bpy.types.PropertyGroup):
     """What a scene knows of Holdfast."""
 
     clip: PointerProperty(type=bpy.types.MovieClip, name="Clip", description="The footage this scene is matched to")
+    show_live: BoolProperty(
+        name="Live Picture",
+        default=True,
+        description="While solving, show the keypoints on the footage coloured by depth, follow the solver's frames in the Clip "
+        "editor, and draw the camera's path and the points in the 3D viewport as they grow",
+    )
+    overlay: EnumProperty(
+        name="Tracks on the Footage",
+        default="NONE",
+        items=(
+            ("NONE", "Off", "Draw nothing of Holdfast's over the footage"),
+            ("DEPTH", "Depth", "Draw all tracks of the solve in the Clip editor, coloured from near (red) to far (blue)"),
+            (
+                "ERROR",
+                "Error",
+                "Draw all tracks of the solve, coloured by their error in this frame, and a graph of the error over the shot",
+            ),
+        ),
+        description="What is drawn over the footage in the Clip editor. Things that move by themselves are violet",
+    )
+    shadow_strength: FloatProperty(
+        name="Shadow Strength",
+        default=0.85,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+        update=_shadow_strength_changed,
+        description="How dark the props' shadows on the footage's surfaces are: 1 as black as the light allows, 0 none",
+    )
+    show_points: BoolProperty(
+        name="Point Colours in Solid",
+        default=True,
+        description="Draw the point cloud in its own colours in Solid shading, where Blender itself shows it grey",
+    )
     prop_kind: EnumProperty(
         name="Prop",
         default="CONE",

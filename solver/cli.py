@@ -247,6 +247,7 @@ def check_solve_options(options: argparse.Namespace) -> None:
 
 def _run_solve(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> int:
     check_solve_options(options)
+    reporter("open", 0, 1)  # before numpy and OpenCV are loaded, which takes seconds on a cold disk
     limit_threads()
     from .lifetime import install_signal_handlers, watch_parent
 

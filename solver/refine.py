@@ -18,6 +18,7 @@ from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, choose_tracks, start_frames
 from .initialise import lift
 from .lens_range import LensRange, hold_at_prior, judge_focal, stretch
 from .pipeline import Effort, Stopwatch, check_trackable, reconstruct, still
+from .preview import Preview
 from .reconstruct import Model, State, all_frames, classify, trim
 from .resection import resect
 from .selfcheck import Contender, HeldOut, decide, fit_held_out, flatten, hold_out, measure, questions, unit_of
@@ -217,7 +218,7 @@ def refine(
     elif not (again or another_move):
         found = _from_here(solution, material, settings, effort, progress, watch, same_model)
     if found is None:
-        found = reconstruct(view, settings, effort, progress, watch)
+        found = reconstruct(view, settings, effort, progress, watch, Preview(progress), material.colour)
     winner, contenders, tracks, held, lens = found
     fit_held_out(view, winner, held)
     depth = describe_source(solution)
