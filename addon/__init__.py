@@ -13,6 +13,7 @@ import importlib
 _MODULES = (
     "preferences",
     "properties",
+    "refine_properties",
     "session",
     "overlay",
     "proxy_material",
@@ -20,8 +21,11 @@ _MODULES = (
     "operators",
     "operators_scene",
     "operators_fix",
+    "operators_refine",
+    "track_table",
     "asset_drop",
     "panels",
+    "panels_refine",
     "cli",
 )
 

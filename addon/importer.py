@@ -26,9 +26,12 @@ from . import (
     scene_objects,
     scene_points,
     surfaces,
+    track_edits,
+    track_table,
 )
 
 _ANCHOR_KEY = "holdfast_anchor"  # on the parent: {"number", "c2w", "depth"} of the solve it belongs to
+_WORLD_KEY = "holdfast_world"  # on the parent: id of the solves' world it stands up; refined solves share their solve's
 _AUTO_KEY = "holdfast_stand"  # on the parent: the matrix that was chosen automatically
 
 
@@ -54,6 +57,7 @@ class Prepared:
     stand: orientation.Stand
     meshes: dict[int, tuple[np.ndarray, np.ndarray]]  # depth meshes of the covering keyframes, under the stand's own matrix
     choice: scene_clip.TrackChoice
+    errors: list[quality.TrackError]
 
 
 def prepare(folder: str | Path, marker_limit: int) -> Prepared:
@@ -61,7 +65,11 @@ def prepare(folder: str | Path, marker_limit: int) -> Prepared:
     shot = jobfolder.read_shot(folder)
     stand = orientation.stand_up(shot)
     return Prepared(
-        shot, stand, surfaces.depth_meshes(shot, stand.scene_from_world, stand.ground), scene_clip.choose(shot, marker_limit)
+        shot,
+        stand,
+        surfaces.depth_meshes(shot, stand.scene_from_world, stand.ground),
+        scene_clip.choose(shot, marker_limit),
+        quality.track_errors(shot),
     )
 
 
@@ -90,6 +98,8 @@ def import_shot(
     points = scene_points.build_points(scene, collection, clip, shot, parent, uid)
     scene_clip.set_clip_lens(clip, shot, sensor_mm)
     track_count = scene_clip.write_tracks(clip, shot, prepared.choice)
+    track_edits.note_written(clip, shot)
+    track_table.fill(clip, shot, prepared.errors)
 
     wanted = scene_camera.wanted_settings(clip, shot)
     in_use = scene_camera.scene_in_use(scene)
@@ -123,10 +133,12 @@ def _stand(
 ) -> tuple[bpy.types.Object, float, str]:
     """The parent empty, standing the scene up. Returns it, its scale, and words about it."""
     parent = scene_objects.find(scene, uid, scene_objects.PARENT)
-    matrix, words = stand.scene_from_world, stand.words
+    matrix, words, chosen = stand.scene_from_world, stand.words, True
     if parent is None:
         parent = scene_objects.ensure_object(scene, collection, uid, scene_objects.PARENT, f"{stem} Scene", None)
         parent.empty_display_type = "PLAIN_AXES"
+    elif parent.get(_WORLD_KEY) == shot.world_id:
+        matrix, words, chosen = np.array(parent.matrix_basis), "Kept in its place", False
     elif _worth_keeping(scene, uid, parent):
         anchor = json.loads(parent[_ANCHOR_KEY])
         index = shot.index_of(anchor["number"])
@@ -136,7 +148,7 @@ def _stand(
                 np.array(anchor["c2w"]), anchor["depth"], shot.c2w[index], float(np.median(depths))
             )
             matrix = np.array(parent.matrix_basis) @ old_from_new
-            words = "Kept in the place of the last solve"
+            words, chosen = "Kept in the place of the last solve", False
     scale = float(np.cbrt(max(1e-30, np.linalg.det(matrix[:3, :3]))))
     parent.empty_display_size = 0.5 / scale
     parent.matrix_basis = Matrix(matrix.tolist())
@@ -148,8 +160,11 @@ def _stand(
             "depth": float(np.median(depths)) if len(depths) else 1.0,
         }
     )
-    parent[_AUTO_KEY] = [float(x) for row in parent.matrix_basis for x in row]
-    parent["holdfast_ground"] = stand.ground
+    if chosen:  # what the artist fixed once is kept by all solves that follow
+        parent[_AUTO_KEY] = [float(x) for row in parent.matrix_basis for x in row]
+    if chosen or parent.get(_WORLD_KEY) != shot.world_id:
+        parent["holdfast_ground"] = stand.ground
+    parent[_WORLD_KEY] = shot.world_id
     return parent, scale, words
 
 

@@ -162,6 +162,10 @@ class _Settings(_Panel):
         elif own.depth == "maps":
             column.prop(own, "depth_maps")
         column.prop(own, "mask")
+        refine = properties.clip_of_context(context).holdfast_refine
+        column.prop(refine, "mask", text="Blender Mask")
+        if refine.mask is not None:
+            column.prop(refine, "mask_covers", text="Covers")
         column = layout.column()
         column.prop(own, "use_range")
         if own.use_range:

@@ -81,7 +81,9 @@ def start(scene: bpy.types.Scene, clip: bpy.types.MovieClip, scene_setup: str = 
     except OSError as error:
         raise ValueError(f"Cannot write to {folder} ({error.strerror}): save the .blend file where you may write") from None
     python = solver_process.find_python(bpy.path.abspath(own.python) if own.python else "")
-    settings = properties.solver_settings(clip, own)
+    from . import refine  # which needs this module
+
+    settings = properties.solver_settings(clip, own) | refine.solver_extras(clip, folder)
     solver = job.SolverJob(
         solver_process.command_line(python, solver_input(clip), str(folder), settings),
         folder,
