@@ -157,9 +157,11 @@ def world_of_solution(solution: Solution, material: Material, translation: bool)
     new_of = np.full(solution.tracks.track_count, -1)
     new_of[material.kept] = np.arange(len(material.kept))
     here = new_of[solution.point_track]
-    use = here >= 0
+    first = np.full(view.tracks.track_count, -1)
+    seen, row = np.unique(view.tracks.track, return_index=True)
+    first[seen] = view.tracks.frame_index[row]
+    use = (here >= 0) & (first[here] >= 0)
     here, points = here[use], np.asarray(solution.points, float)[use]
-    first = view.tracks.frame_index[np.searchsorted(view.tracks.track, np.arange(view.tracks.track_count))]
     centres = -np.einsum("fji,fj->fi", world.rotation, world.translation)
     origin = centres[first[here]]
     ray = points - origin
@@ -222,9 +224,10 @@ def refine(
     winner, contenders, tracks, held, lens = found
     fit_held_out(view, winner, held)
     depth = describe_source(solution)
+    untold = lens.word == "prior" and not settings.focal_px and solution.verdict.focal != "prior"
     new = assemble(
         stand_in(solution.clip),
-        settings,
+        with_focal_of(solution, settings) if untold else settings,
         view,
         tracked,
         winner,
@@ -314,11 +317,19 @@ def _lens(view, settings: Settings, solution: Solution, winner: Contender, frame
     if not winner.model.focal_free and settings.focal_mode != "known":
         low, high = solution.verdict.focal_range_px
         return LensRange("prior", low, high, 0.55)
+    settings = with_focal_of(solution, settings)
     probe = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
     lens = judge_focal(view, settings, winner.state, winner.model, frames, probe)
     if lens.word == "prior" and winner.model.focal_free:
         winner.model = hold_at_prior(view, settings, winner.state, winner.model, lens)
     return lens
+
+
+def with_focal_of(solution: Solution, settings: Settings) -> Settings:
+    """Where the shot cannot tell the focal length and nobody else does, the solve's own stays: the scene was built under it."""
+    if settings.focal_px:
+        return settings
+    return replace(settings, focal_px=float(np.median(solution.focal_px)), focal_source="the solve before")
 
 
 def _follow_points(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model) -> None:
