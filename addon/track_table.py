@@ -11,7 +11,7 @@ MAX_ROWS = 300
 
 
 def fill(clip: bpy.types.MovieClip, shot: jobfolder.Shot, errors: list[quality.TrackError]) -> None:
-    """Renew the table from a solve and its tracks' errors, the worst first. Those left out stand at the end, to be taken in again."""
+    """Renew the table from a solve and its tracks' errors, the worst first. Those left out stand at the end."""
     own = clip.holdfast_refine
     own.rows.clear()
     numbering = clip_frames.numbering_of(clip)
