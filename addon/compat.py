@@ -164,3 +164,9 @@ def multiply_node(tree: bpy.types.NodeTree):
 def multiply_factor(node: bpy.types.Node) -> bpy.types.NodeSocket:
     """The factor of a `multiply_node`."""
     return next(socket for socket in node.inputs if socket.type == "VALUE" and socket.enabled)
+
+
+def enable_shadows(scene: bpy.types.Scene) -> None:
+    """Have EEVEE compute shadows: scenes made by scripts start without them in 4.x."""
+    if hasattr(scene.eevee, "use_shadows"):
+        scene.eevee.use_shadows = True
