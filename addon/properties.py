@@ -28,6 +28,31 @@ SENSORS = (
 )
 
 
+# Common cameras: (identifier, name, width in mm of the area a movie shows, focal length in mm of a fixed lens or 0).
+CAMERAS = (
+    ("ALEXA_MINI", "ARRI Alexa Mini, 3.2K 16:9", 26.40, 0.0),
+    ("ALEXA_OG", "ARRI Alexa Mini, Open Gate", 28.25, 0.0),
+    ("ALEXA35_43", "ARRI Alexa 35, Open Gate", 27.99, 0.0),
+    ("ALEXA_MINI_LF", "ARRI Alexa Mini LF, Open Gate", 36.70, 0.0),
+    ("ALEXA65", "ARRI Alexa 65, Open Gate", 54.12, 0.0),
+    ("RED_KOMODO", "RED Komodo 6K", 27.03, 0.0),
+    ("RED_RAPTOR", "RED V-Raptor 8K VV", 40.96, 0.0),
+    ("VENICE", "Sony Venice, full frame 6K", 36.20, 0.0),
+    ("FX3", "Sony FX3, FX6, A7S III", 35.60, 0.0),
+    ("C300", "Canon C300 III, C70", 26.20, 0.0),
+    ("C500", "Canon C500 II", 38.10, 0.0),
+    ("BMPCC4K", "Blackmagic Pocket 4K", 18.96, 0.0),
+    ("BMPCC6K", "Blackmagic Pocket 6K", 23.10, 0.0),
+    ("GH", "Panasonic GH5, GH6", 17.30, 0.0),
+    ("STILL_FF", "Full-frame still camera", 36.00, 0.0),
+    ("STILL_APSC", "APS-C still camera", 23.50, 0.0),
+    ("IPHONE_MAIN", "iPhone 14 Pro or 15 Pro, main camera", 9.80, 6.86),
+    ("GOPRO", "GoPro Hero, linear", 6.17, 0.0),
+    ("SUPER16_FILM", "Super 16 film", 12.52, 0.0),
+    ("SUPER35_FILM", "Super 35 film, 4 perforations", 24.89, 0.0),
+)
+
+
 class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     """Settings and last result of one clip."""
 
