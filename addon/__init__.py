@@ -17,6 +17,7 @@ _MODULES = (
     "overlay",
     "proxy_material",
     "compositing",
+    "persistence",
     "operators",
     "operators_scene",
     "operators_fix",

@@ -154,7 +154,7 @@ def save_blend(path: str | Path) -> Path:
         if clip.library:
             continue
         if clip.holdfast.solved:
-            clip.holdfast.job_folder = importer.relative_path(importer.job_folder_of(clip), path.parent)
+            importer.note_folder(clip, importer.job_folder_of(clip), path.parent)
         clip.filepath = importer.relative_path(Path(bpy.path.abspath(clip.filepath)), path.parent)
     # Paths are as they must be after saving: Blender need not change them.
     bpy.ops.wm.save_as_mainfile(filepath=str(path), relative_remap=False)

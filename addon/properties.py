@@ -171,6 +171,7 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     # The last result. Written by the importer, shown by the panel.
     solved: BoolProperty(default=False, options={"HIDDEN"}, description="This clip has a solve in this file")
     job_folder: StringProperty(options={"HIDDEN"}, description="Folder of the last solve's files")
+    job_folder_known: StringProperty(options={"HIDDEN"}, description="Where that folder was when it was last seen")
     status: StringProperty(options={"HIDDEN"}, description="good, usable, weak or failed")
     summary: StringProperty(options={"HIDDEN"}, description="The verdict in one line")
     statements: StringProperty(options={"HIDDEN"}, description="The whole verdict, a sentence per line")
@@ -263,8 +264,21 @@ def ensure_uid(clip: bpy.types.MovieClip) -> str:
     settings = clip.holdfast
     others = {other.holdfast.uid for other in bpy.data.movieclips if other != clip}
     if not settings.uid or (settings.uid in others and not settings.solved) or _is_copy(clip):
-        settings.uid = uuid.uuid4().hex[:12]
+        before, settings.uid = settings.uid, uuid.uuid4().hex[:12]
+        if before:
+            _take_along(clip, before)
     return settings.uid
+
+
+def _take_along(clip: bpy.types.MovieClip, before: str) -> None:
+    """What was made for a clip that has a new id is marked anew, in the scenes matched to it (an appended file's, say)."""
+    for scene in bpy.data.scenes:
+        if scene.holdfast.clip != clip or scene.library:
+            continue
+        for item in (*scene.objects, *scene.collection.children_recursive):
+            for key in ("holdfast_clip", "holdfast_rides"):
+                if item.get(key) == before and not item.library:
+                    item[key] = clip.holdfast.uid
 
 
 def _is_copy(clip: bpy.types.MovieClip) -> bool:
