@@ -18,6 +18,7 @@ _MODULES = (
     "overlay",
     "proxy_material",
     "compositing",
+    "persistence",
     "operators",
     "operators_scene",
     "operators_fix",

@@ -189,7 +189,7 @@ class HOLDFAST_OT_prop_assets(bpy.types.Operator):
 
 def make_assets(size: float = 0.4) -> list[bpy.types.Object]:
     """Test objects as assets of this file, in no scene; those that exist are kept. size: their height in m."""
-    have = {ob.get("holdfast_asset") for ob in bpy.data.objects}
+    have = {ob.get("holdfast_asset") for ob in bpy.data.objects if ob.asset_data is not None}
     made = []
     for kind in ("CONE", "CUBE", "CHROME", "GREY"):
         if kind in have:

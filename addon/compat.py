@@ -19,6 +19,11 @@ def _channels(owner: bpy.types.ID, name: str):
     if action is None:
         action = bpy.data.actions.new(name)
         animation.action = action
+    elif action.users > 1:  # of a copied scene: each has its own from now on
+        before = getattr(animation, "action_slot", None)
+        action = animation.action = action.copy()
+        if before is not None:
+            animation.action_slot = action.slots.get(before.identifier)
     if not hasattr(action, "slots"):  # before 4.4
         return action.fcurves
     slot = animation.action_slot
@@ -164,3 +169,9 @@ def multiply_node(tree: bpy.types.NodeTree):
 def multiply_factor(node: bpy.types.Node) -> bpy.types.NodeSocket:
     """The factor of a `multiply_node`."""
     return next(socket for socket in node.inputs if socket.type == "VALUE" and socket.enabled)
+
+
+def enable_shadows(scene: bpy.types.Scene) -> None:
+    """Have EEVEE compute shadows: scenes made by scripts start without them in 4.x."""
+    if hasattr(scene.eevee, "use_shadows"):
+        scene.eevee.use_shadows = True

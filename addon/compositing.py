@@ -22,7 +22,7 @@ from . import compat, coordinates, importer, pictures, props, proxy_material, sc
 GROUP_NAME = "Holdfast Composite"
 SHADOW_NODE = "Holdfast Shadows"
 _MARK = "holdfast"  # on nodes: made by us
-_OVERSCAN_OF = "holdfast_overscan_of"  # on the wider scene: name of the shot's scene
+_OVERSCAN_OF = "holdfast_overscan_of"  # on the wider scene: the shot's scene
 MOST_OVERSCAN = 0.3  # of the plate's width or height, on each side
 
 
@@ -82,6 +82,7 @@ def set_up(scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: Path) -> b
         tree.nodes.remove(node)
     scene.render.film_transparent = True
     scene.render.use_compositing = True
+    compat.enable_shadows(scene)
     compat.plain_view(scene)
     proxy_material.refresh_scene(scene)
     lens = clip.tracking.camera
@@ -153,7 +154,7 @@ def _node(tree: bpy.types.NodeTree, kind: str, place: tuple[float, float]) -> bp
 
 def find_wider_scene(scene: bpy.types.Scene) -> bpy.types.Scene | None:
     """The scene that renders more than the frame of a shot's scene."""
-    return next((s for s in bpy.data.scenes if s.get(_OVERSCAN_OF) == scene.name and s.background_set == scene), None)
+    return next((s for s in bpy.data.scenes if s.get(_OVERSCAN_OF) == scene), None)
 
 
 def remove_wider_scene(scene: bpy.types.Scene) -> None:
@@ -175,7 +176,7 @@ def wider_scene(scene: bpy.types.Scene, clip: bpy.types.MovieClip, margin: tuple
     wider = find_wider_scene(scene)
     if wider is None:
         wider = bpy.data.scenes.new(f"{scene.name} Overscan")
-        wider[_OVERSCAN_OF] = scene.name
+        wider[_OVERSCAN_OF] = scene
         wider.background_set = scene  # whatever is put into the shot's scene is in this one
         eye = bpy.data.objects.new(f"{camera.name} Overscan", camera.data.copy())
         wider.collection.objects.link(eye)

@@ -180,7 +180,7 @@ def _note_result(clip: bpy.types.MovieClip, shot: jobfolder.Shot, words: str, se
     """Keep the result in words with the clip."""
     note, verdict = clip.holdfast, shot.verdict
     note.solved = True
-    note.job_folder = relative_path(shot.folder)
+    note_folder(clip, shot.folder)
     note.status = str(verdict.get("status", ""))
     note.summary = str(verdict.get("summary", ""))
     note.statements = "\n".join(str(s) for s in verdict.get("statements") or ())
@@ -228,5 +228,15 @@ def relative_path(path: Path, start: Path | None = None) -> str:
 
 
 def job_folder_of(clip: bpy.types.MovieClip) -> Path:
-    """Folder of the clip's last solve."""
-    return Path(bpy.path.abspath(clip.holdfast.job_folder))
+    """Folder of the clip's last solve. Where it is not found relative to the file (an appended clip), its last known place."""
+    own = clip.holdfast
+    folder = Path(bpy.path.abspath(own.job_folder, library=clip.library))
+    if own.job_folder_known and not (folder / "solve.json").is_file() and (Path(own.job_folder_known) / "solve.json").is_file():
+        return Path(own.job_folder_known)
+    return folder
+
+
+def note_folder(clip: bpy.types.MovieClip, folder: Path, start: Path | None = None) -> None:
+    """Keep the place of a clip's solve: relative to a folder (that of the saved .blend by default), and as it is."""
+    clip.holdfast.job_folder = relative_path(folder, start)
+    clip.holdfast.job_folder_known = str(Path(folder).resolve())

@@ -7,7 +7,7 @@ import textwrap
 
 import bpy
 
-from . import compat, job, properties, session
+from . import compat, job, properties, quality, session
 
 _ICONS = {"good": "CHECKMARK", "usable": "CHECKMARK", "weak": "ERROR", "failed": "CANCEL"}
 
@@ -81,6 +81,9 @@ def _result(layout: bpy.types.UILayout, context: bpy.types.Context, clip: bpy.ty
     ):
         if value:
             wrapped(column, f"{name}: {value}", context=context)
+    explained = quality.explain(own.status, own.statements, own.warnings)
+    if explained:
+        wrapped(box, explained, icon="QUESTION", context=context)
     shot = session.job_of(clip)
     if shot and shot.needs_scene:
         box.operator("holdfast.set_scene", icon="SCENE_DATA")
@@ -149,6 +152,7 @@ class _Settings(_Panel):
         column.prop(own, "focal")
         column.prop(own, "focal_mm", text="Millimetres")
         column.prop(own, "sensor")
+        column.operator_menu_enum("holdfast.lens_preset", "camera", text="Sensor of a Camera", icon="CAMERA_DATA")
         if own.sensor == "CUSTOM":
             column.prop(own, "sensor_mm")
         column.prop(own, "distortion")
@@ -217,6 +221,7 @@ class HOLDFAST_PT_view_props(_Panel, bpy.types.Panel):
         layout.operator("holdfast.prop_assets", icon="ASSET_MANAGER")
         layout.operator("holdfast.lock_test", icon="RENDER_STILL")
         layout.operator("holdfast.compositing", icon="NODE_COMPOSITING")
+        layout.prop(context.scene.holdfast, "shadow_strength")
         layout.prop(context.scene.holdfast, "show_points")
 
 

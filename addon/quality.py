@@ -24,6 +24,23 @@ class TrackError:
     worst: int
 
 
+_MEANING = {
+    "good": "Props will hold fast.",
+    "usable": "Props will hold fast over most of the shot; look at the worst frames.",
+    "weak": "Props may slip: put them near tracked points and run the lock test.",
+    "failed": "No camera was found: see what to change below.",
+}
+
+
+def explain(status: str, statements: str, warnings: str) -> str:
+    """The verdict for somebody who only wants to know whether to go on: what it means, and the first thing to mind."""
+    meaning = _MEANING.get(status, "")
+    mind = next(filter(None, warnings.split("\n")), "")
+    if not mind and status != "good":
+        mind = next(filter(None, statements.split("\n")), "")
+    return f"{meaning} {mind}".strip()
+
+
 def worst_frames(shot: jobfolder.Shot, count: int = 5) -> list[tuple[int, float]]:
     """(clip frame number, error in px) of the worst frames, the worst first; no two of them close together."""
     left = shot.error_px.astype(float).copy()

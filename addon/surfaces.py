@@ -10,6 +10,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 from mathutils import Matrix, Vector
+from mathutils.bvhtree import BVHTree
 
 from . import coordinates, jobfolder, proxy_material, scene_objects
 
@@ -245,8 +246,8 @@ def hit(
             inverse = ob.matrix_world.inverted()
             start = inverse @ Vector(origin)
             along = (inverse.to_3x3() @ Vector(direction)).normalized()
-            found, place, normal, _ = ob.ray_cast(start, along)
-            if not found:
+            place, normal = _ray_cast(ob, start, along)
+            if place is None:
                 continue
             point = np.array(ob.matrix_world @ place)
             distance = float(np.linalg.norm(point - origin))
@@ -254,3 +255,15 @@ def hit(
                 out = np.array((ob.matrix_world.inverted().transposed().to_3x3() @ normal).normalized())
                 best = (distance, point, out if out @ direction < 0 else -out, ob)
     return None if best is None else best[1:]
+
+
+def _ray_cast(ob: bpy.types.Object, start: Vector, along: Vector) -> tuple[Vector | None, Vector | None]:
+    """First point and its normal of an object along a ray of its own frame."""
+    try:
+        found, place, normal, _ = ob.ray_cast(start, along)
+    except RuntimeError:  # in a scene no window shows, nothing is evaluated
+        mesh = ob.data
+        tree = BVHTree.FromPolygons([v.co for v in mesh.vertices], [tuple(p.vertices) for p in mesh.polygons])
+        place, normal, _, _ = tree.ray_cast(start, along)
+        return place, normal
+    return (place, normal) if found else (None, None)
