@@ -24,6 +24,7 @@ _MODULES = (
     "operators_fix",
     "operators_refine",
     "track_table",
+    "error_graph",
     "asset_drop",
     "panels",
     "panels_refine",

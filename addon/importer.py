@@ -17,6 +17,7 @@ from mathutils import Matrix
 
 from . import (
     clip_frames,
+    error_graph,
     jobfolder,
     orientation,
     properties,
@@ -100,6 +101,7 @@ def import_shot(
     track_count = scene_clip.write_tracks(clip, shot, prepared.choice)
     track_edits.note_written(clip, shot)
     track_table.fill(clip, shot, prepared.errors)
+    error_graph.draw(uid, shot.numbers, shot.error_px)
 
     wanted = scene_camera.wanted_settings(clip, shot)
     in_use = scene_camera.scene_in_use(scene)

@@ -7,7 +7,7 @@ import textwrap
 
 import bpy
 
-from . import compat, job, properties, quality, session
+from . import compat, error_graph, job, properties, quality, session
 
 _ICONS = {"good": "CHECKMARK", "usable": "CHECKMARK", "weak": "ERROR", "failed": "CANCEL"}
 
@@ -265,7 +265,11 @@ class _Quality(_Panel):
         layout = self.layout
         row = layout.row(align=True)
         row.prop(context.scene.holdfast, "overlay", expand=True)
-        if own.error_graph:
+        icon, words = error_graph.icon_of(properties.clip_of_context(context))
+        if icon:
+            layout.template_icon(icon_value=icon, scale=7.0)
+            layout.label(text=words)
+        elif own.error_graph:
             layout.label(text=own.error_graph)
         column = layout.column(align=True)
         for rank, line in enumerate(filter(None, own.worst_frames.split("\n"))):

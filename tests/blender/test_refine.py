@@ -385,3 +385,102 @@ def test_the_solve_gets_mask_and_own_tracks(blender, masked, tmp_path):
     assert f"--mask={folder / 'masks'}" in command and f"--user-tracks={folder / 'user_tracks.json'}" in command
     own.use_user_tracks = False
     assert set(refine.solver_extras(clip, folder)) == {"mask"}
+
+
+# ---- the panels -------------------------------------------------------------------------------------------------------
+
+
+class Layout:
+    """Stands for Blender's layout, which exists only in a window: asks for what a panel draws and fails where that is missing."""
+
+    def __init__(self, said=None):
+        self.__dict__["said"] = [] if said is None else said
+
+    def __setattr__(self, name, value):
+        assert name in {
+            "enabled",
+            "active",
+            "alert",
+            "scale_x",
+            "scale_y",
+            "alignment",
+            "use_property_split",
+            "use_property_decorate",
+        }
+
+    def row(self, **_):
+        return Layout(self.said)
+
+    column = box = split = row
+
+    def label(self, text="", icon="NONE"):
+        self.said.append(text)
+
+    def prop(self, data, name, text=None, icon="NONE", emboss=True, expand=False):
+        assert name in data.bl_rna.properties, name
+        self.said.append(name)
+
+    def operator(self, name, text="", icon="NONE", depress=False):
+        import bpy
+
+        group, _, one = name.partition(".")
+        known = getattr(getattr(bpy.ops, group), one).get_rna_type().properties
+
+        class Options:
+            def __setattr__(self, key, value):
+                assert key in known, key
+
+        self.said.append(name)
+        return Options()
+
+    def template_list(self, kind, ident, data, items, active, index, rows=5):
+        import bpy
+
+        assert hasattr(bpy.types, kind) and items in data.bl_rna.properties and index in active.bl_rna.properties
+        drawer = getattr(bpy.types, kind)
+        for item in list(getattr(data, items))[:3]:
+            drawer.draw_item(None, bpy.context, self, data, item, 0, active, index)
+
+    def operator_menu_enum(self, name, options, **_):
+        setattr(self.operator(name), options, None)
+
+    def separator(self, **_):
+        pass
+
+    def template_icon(self, icon_value, scale=1.0):
+        assert icon_value > 0
+        self.said.append(f"icon {icon_value}")
+
+
+def test_the_panels_draw(imported, blender):
+    import types
+
+    from addon import panels, panels_refine
+
+    _, _, clip = imported
+    clip.holdfast_refine.mask = blender.data.masks.new("Actor")
+    drawn = []
+    for draw in (panels_refine._Refine.draw, panels._Quality.draw, panels._Settings.draw):
+        layout = Layout()
+        draw(types.SimpleNamespace(layout=layout), blender.context)
+        drawn += layout.said
+    assert {"holdfast.refine", "holdfast.solve_range", "mute_above_px", "muted", "mask_covers"} <= set(drawn)
+    assert any(text.startswith("icon ") for text in drawn if text)
+
+
+def test_the_graph_shows_every_frame():
+    """Heights by error, a gap where there is no frame, cut and red above the limit."""
+    from addon import error_graph
+
+    values = np.array([0.5, 1.0, np.nan, 0.25])
+    picture = error_graph.pixels(values, 0.8)
+    inside = picture[error_graph._MARGIN_PX : -error_graph._MARGIN_PX]
+    bars = inside[..., :2].max(-1) > 0.5
+    heights = bars.sum(0)[[40, 100, 160, 220]]
+    top = len(inside)
+    assert (
+        abs(heights[0] - top * 0.625) < 2 and abs(heights[1] - top) < 2 and heights[2] == 0 and abs(heights[3] - top * 0.3125) < 2
+    )
+    assert tuple(inside[5, 100, :3]) == pytest.approx((1.0, 0.1, 0.1))
+    assert error_graph.limit_of(values) == 2.0 and error_graph.limit_of(np.full(9, 0.2)) == 0.25
+    assert error_graph.pixels(np.zeros(0), 1.0).shape == (256, 256, 4)
