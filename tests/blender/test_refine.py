@@ -455,7 +455,7 @@ class Layout:
 def test_the_panels_draw(imported, blender):
     import types
 
-    from addon import panels, panels_refine
+    from addon import error_graph, panels, panels_refine
 
     _, _, clip = imported
     clip.holdfast_refine.mask = blender.data.masks.new("Actor")
@@ -465,7 +465,11 @@ def test_the_panels_draw(imported, blender):
         draw(types.SimpleNamespace(layout=layout), blender.context)
         drawn += layout.said
     assert {"holdfast.refine", "holdfast.solve_range", "mute_above_px", "muted", "mask_covers"} <= set(drawn)
-    assert any(text.startswith("icon ") for text in drawn if text)
+    # without a window there are no icons, but the picture is there
+    assert error_graph.icon_of(clip)[1].startswith("Error of each frame, up to 0.25 px")
+    preview = error_graph._previews[clip.holdfast.uid]
+    held = np.array(preview.image_pixels_float[:]).reshape(256, 256, 4)
+    assert np.allclose(held, error_graph.pixels(np.full(12, 0.1), 0.25), atol=0.02)
 
 
 def test_the_graph_shows_every_frame():
