@@ -33,10 +33,32 @@ def run(*arguments: object) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def solved(tmp_path_factory) -> Path:
+    """The sample, with three tracks of the user's: true points of the scene, as the true cameras see them."""
     out = tmp_path_factory.mktemp("range") / "job"
-    done = run("solve", SAMPLE, "--out", out, "--depth-model", "none", "--quality", "draft")
+    truth = metrics.load_truth(SAMPLE.with_name("sample.gt.json"))
+    tracks = []
+    for number in np.linspace(0, len(truth.grid_xyz) - 1, 5).astype(int)[1:4]:
+        markers = []
+        for frame, c2w in truth.c2w.items():
+            q = np.linalg.inv(c2w)[:3] @ np.append(truth.grid_xyz[number], 1)
+            fx, fy, cx, cy = truth.intrinsics[frame]
+            markers.append([frame, fx * q[0] / q[2] + cx, fy * q[1] / q[2] + cy])
+        tracks.append({"name": f"Mine {number}", "markers": markers})
+    mine = out.with_name("mine.json")
+    mine.write_text(json.dumps({"tracks": tracks}))
+    done = run("solve", SAMPLE, "--out", out, "--depth-model", "none", "--quality", "draft", "--user-tracks", mine)
     assert done.returncode == 0, done.stderr[-2000:]
     return out
+
+
+def test_own_tracks_take_part_in_a_solve(solved):
+    document = json.loads((solved / "solve.json").read_text())
+    assert len(document["user_tracks"]) == 3 and all(d["error_px"] < 0.5 for d in document["user_tracks"])
+    assert any("3 user-made track(s) take part" in line for line in document["verdict"]["statements"])
+    solution = load_solution(solved)
+    numbers = [d["track"] for d in document["user_tracks"]]
+    assert not solution.track_label[numbers].any() and not solution.track_held_out[numbers].any()
+    assert document["settings"]["quality"] == "draft" and "threads" not in document["settings"]
 
 
 def turn_errors(folder: Path) -> dict[int, float]:
