@@ -122,22 +122,15 @@ def _options(
         numbering = clip_frames.numbering_of(clip)
         first, last = numbering.number_at(frames[0]), numbering.number_at(frames[1])
         options += ["--range", str(first), str(last), f"--clip={session.solver_input(clip)}"]
-        if own.mask is not None:
-            whole = _range(clip)
-            options.append(f"--mask={draw_mask(clip, folder, max(whole[0], first - 16), min(whole[1], last + 16))}")
-        elif clip.holdfast.mask:
-            options.append(f"--mask={bpy.path.abspath(clip.holdfast.mask)}")
     elif again:
         options.append("--again")
+    if own.mask is not None:
+        first, last = _range(clip)
+        solved = int(shot.numbers[0]), int(shot.numbers[-1])
+        if frames is not None:  # a few frames around the part are tracked along
+            numbering = clip_frames.numbering_of(clip)
+            solved = min(solved[0], numbering.number_at(frames[0])), max(solved[1], numbering.number_at(frames[1]))
+        options.append(f"--mask={draw_mask(clip, folder, max(first, solved[0]), min(last, solved[1]))}")
+    elif clip.holdfast.mask:
+        options.append(f"--mask={bpy.path.abspath(clip.holdfast.mask)}")
     return options
-
-
-def in_words(edits: track_edits.TrackEdits, mine: int) -> str:
-    """One line about what takes part."""
-    parts = [
-        f"{len(edits.drop)} track(s) left out" if edits.drop else "",
-        f"{len(edits.restore)} taken in again" if edits.restore else "",
-        f"{len(edits.cut)} stretch(es) cut off" if edits.cut else "",
-        f"{mine} of your own" if mine else "",
-    ]
-    return ", ".join(filter(None, parts))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import EXIT_INPUT, EXIT_USAGE, HoldfastError
-from .types import LABEL_STATIC, LABEL_UNRELIABLE, Solution, Tracks
+from .types import LABEL_STATIC, LABEL_UNRELIABLE, MaskReader, Solution, Tracks
 
 MIN_LENGTH = 3  # a track with fewer markers left carries nothing
 
@@ -83,6 +83,35 @@ def read_edits(path: str | os.PathLike) -> Edits:
     return Edits(numbers["drop"], numbers["restore"], cut)
 
 
+def under_mask(solution: Solution, masks: MaskReader) -> Edits:
+    """What a mask that was drawn after tracking takes away.
+
+    Tracks that lie under it for half of their life or more are left out; of others, the markers under it are cut off.
+    """
+    t = solution.tracks
+    covered = np.zeros(len(t.track), bool)
+    by_frame = np.argsort(t.frame_index, kind="stable")
+    bounds = np.searchsorted(t.frame_index[by_frame], np.arange(len(t.frame_numbers) + 1))
+    for index, number in enumerate(t.frame_numbers):
+        ignore = masks.ignore(int(number))
+        rows = by_frame[bounds[index] : bounds[index + 1]]
+        if ignore is None or not len(rows):
+            continue
+        x, y = np.floor(t.xy[rows]).astype(int).T
+        covered[rows] = ignore[y.clip(0, ignore.shape[0] - 1), x.clip(0, ignore.shape[1] - 1)]
+    covered &= ~np.isin(t.track, [d["track"] for d in solution.user_tracks])
+    length = np.maximum(np.bincount(t.track, minlength=t.track_count), 1)
+    share = np.bincount(t.track, covered, minlength=t.track_count) / length
+    whole = share >= 0.5
+    muted = np.zeros(t.track_count, bool) if solution.track_muted is None else solution.track_muted
+    rows = np.nonzero(covered & ~whole[t.track])[0]
+    number = t.frame_numbers[t.frame_index[rows]]
+    return Edits(
+        drop=frozenset(np.nonzero(whole & ~muted)[0].tolist()),
+        cut=tuple((int(a), int(b), int(b)) for a, b in zip(t.track[rows], number)),
+    )
+
+
 def apply_edits(solution: Solution, edits: Edits) -> Solution:
     """The solution with its tracks edited; cameras and points of remaining tracks are as they were.
 
@@ -132,8 +161,9 @@ def _cut(tracks: Tracks, cuts: tuple[tuple[int, int, int], ...]) -> Tracks:
     """Tracks without the markers cut off."""
     keep = np.ones(len(tracks.track), bool)
     number = tracks.frame_numbers[tracks.frame_index]
-    for track, first, last in cuts:
-        keep &= ~((tracks.track == track) & (number >= first) & (number <= last))
+    for track, first, last in cuts:  # observations are sorted by track
+        rows = slice(*np.searchsorted(tracks.track, [track, track + 1]))
+        keep[rows] &= (number[rows] < first) | (number[rows] > last)
     return tracks if keep.all() else rows_of_tracks(tracks, keep)
 
 

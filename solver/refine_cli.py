@@ -42,6 +42,11 @@ def add_refine_parser(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="tracks made by hand, as JSON; they replace those of an earlier time (see the README)",
     )
+    tracks.add_argument(
+        "--mask",
+        metavar="DIR_OR_CLIP",
+        help="what to ignore, white over people, cars, logos: tracks that lie under it are left out",
+    )
     part = refine.add_argument_group("a part of the shot again")
     part.add_argument(
         "--range",
@@ -51,7 +56,6 @@ def add_refine_parser(commands: argparse._SubParsersAction) -> None:
         help="track and solve these frames again, joined to the cameras around them, which stay as they are",
     )
     part.add_argument("--clip", metavar="CLIP", help="the footage for --range, where it is not in its old place")
-    part.add_argument("--mask", metavar="DIR_OR_CLIP", help="what to ignore in --range: white over people, cars, logos")
     lens = refine.add_argument_group("lens and move (default: as the solve was asked)")
     lens.add_argument("--focal-px", metavar="F", type=float, help="focal length in pixels of the clip's full width")
     lens.add_argument("--focal-mm", metavar="F", type=float, help="focal length in millimetres; needs --sensor-mm")
@@ -100,8 +104,8 @@ def _check(options: argparse.Namespace) -> None:
         raise wrong("--focal-mm and --sensor-mm need each other.", "Give both, or neither.")
     if options.range and options.range[0] > options.range[1]:
         raise wrong("--range: the first frame lies after the last.", "Give the smaller number first.")
-    if not options.range and (options.clip or options.mask):
-        raise wrong("--clip and --mask are for --range: nothing else is tracked again.", "Give --range, or leave them out.")
+    if not options.range and options.clip:
+        raise wrong("--clip is for --range: nothing else is tracked again.", "Give --range, or leave it out.")
     if options.range and (options.again or options.motion or options.focal or options.focal_px or options.focal_mm):
         raise wrong(
             "--range keeps the lens and the cameras around it.", "Refine the whole shot with the new lens first, then the part."
@@ -115,7 +119,7 @@ def refine_folder(options: argparse.Namespace, reporter: Reporter, log: RunLog) 
     began = time.monotonic()
     reporter("open", 0, 1)
     from . import report
-    from .edits import apply_edits, parse_numbers, read_edits
+    from .edits import Edits, apply_edits, parse_numbers, read_edits, under_mask
     from .load import load_solution
     from .log import say
     from .refine import refine, settings_of, with_user_tracks
@@ -126,16 +130,23 @@ def refine_folder(options: argparse.Namespace, reporter: Reporter, log: RunLog) 
     settings = _settings(options, solution, settings_of(solution, options.threads))
     edits = _edits(options, parse_numbers, read_edits)
     user = read_user_tracks(options.user_tracks, solution.clip.width, solution.clip.height) if options.user_tracks else None
+    covered = Edits()
+    if options.mask:
+        from .masks import open_masks
+
+        covered = under_mask(solution, open_masks(options.mask, solution.clip, reporter))
     folder = report.prepare_output(options.out or options.folder)
-    solution = apply_edits(solution, edits)
-    if user is not None:
+    solution = apply_edits(solution, edits.joined(replace(covered, drop=covered.drop - edits.restore)))
+    if user is not None and not options.range:
         solution = with_user_tracks(solution, user, reporter)
     log.open_in(folder, _LOG_NAME)
     say(f"Refining {options.folder}: {_words(options, edits, user)}")
     if options.range:
         from .solve_range import solve_range
 
-        solution = solve_range(solution, settings, *options.range, reporter, clip_path=options.clip, mask_path=options.mask)
+        solution = solve_range(
+            solution, settings, *options.range, reporter, clip_path=options.clip, mask_path=options.mask, user=user
+        )
     else:
         solution = refine(solution, settings, reporter, again=options.again, same_model=options.same_model)
     note = {
@@ -144,6 +155,7 @@ def refine_folder(options: argparse.Namespace, reporter: Reporter, log: RunLog) 
         "dropped": sorted(edits.drop),
         "restored": sorted(edits.restore),
         "cut": [list(c) for c in edits.cut],
+        "under_mask": len(covered.drop) or None,
         "user_tracks": None if user is None else len(user),
     }
     solution = replace(solution, history=(*solution.history, {k: v for k, v in note.items() if v not in (None, [])}))

@@ -23,12 +23,12 @@ from .masks import open_masks
 from .movers import residual_scale
 from .pipeline import Stopwatch
 from .reconstruct import Model, State, classify
-from .refine import describe_source, model_of, spread_out, stand_in, take_apart, tracked_of, world_of_solution
+from .refine import describe_source, model_of, spread_out, stand_in, take_apart, tracked_of, with_user_tracks, world_of_solution
 from .resection import refine_points
 from .retrack import Part, join, track_part
 from .selfcheck import Contender, fit_held_out, hold_out, measure, unit_of
 from .types import LABEL_STATIC, Progress, Settings, Solution
-from .user_tracks import with_errors
+from .user_tracks import UserTrack, with_errors
 from .view import ShotView
 
 SEAM_FRAMES = 12  # of the kept part on each side that are tracked along
@@ -45,8 +45,12 @@ def solve_range(
     *,
     clip_path: str | None = None,
     mask_path: str | None = None,
+    user: tuple[UserTrack, ...] | None = None,
 ) -> Solution:
-    """Track and solve the frames first to last again (the clip's numbers). Raises HoldfastError."""
+    """Track and solve the frames first to last again (the clip's numbers). user: tracks that replace the user's earlier ones.
+
+    Raises HoldfastError.
+    """
     watch = Stopwatch()
     numbers = solution.frame_numbers
     kept = numbers[(numbers < first) | (numbers > last)]
@@ -79,6 +83,10 @@ def solve_range(
     progress("open", 1, 1)
     plan = Part(part, kept, tracked, forwards=len(before) > 0)
     joined, fresh = join(solution, plan, track_part(solution, plan, clip, masks, settings, progress), clip.info)
+    if user is not None:
+        older = np.isin(np.arange(joined.tracks.track_count), [d["track"] for d in joined.user_tracks])
+        joined = with_user_tracks(joined, user, progress)
+        fresh = np.r_[fresh[~older], np.zeros(len(joined.user_tracks), bool)]
     watch.lap("track")
     return _solve(solution, joined, plan, fresh, settings, progress, watch)
 

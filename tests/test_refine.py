@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solver.edits import Edits, apply_edits, parse_numbers, read_edits
+from solver.edits import Edits, apply_edits, parse_numbers, read_edits, under_mask
 from solver.errors import HoldfastError
 from solver.gauge import similarity
 from solver.load import load_document, load_solution
@@ -179,6 +179,28 @@ def test_user_tracks_are_kept_named_and_judged(shot):
     other = refined(with_user_tracks(new, user[:1], Quiet()))
     assert [d["name"] for d in other.user_tracks] == ["Corner"] and other.tracks.track_count == first + 1
     assert np.array_equal(other.tracks.xy[other.tracks.track < first], solution.tracks.xy)
+
+
+def test_tracks_under_a_mask_are_left_out(shot):
+    """A mask over the left part: tracks that stay there go, those that wander in lose their markers there."""
+
+    class Left:
+        def ignore(self, frame):
+            picture = np.zeros((synthetic.HEIGHT, synthetic.WIDTH), bool)
+            picture[:, :400] = True
+            return picture if frame != 1005 else None
+
+    t = shot.solution.tracks
+    under = (t.xy[:, 0] < 400) & (t.frame_numbers[t.frame_index] != 1005)
+    share = np.bincount(t.track, under) / np.bincount(t.track)
+    edits = under_mask(shot.solution, Left())
+    assert edits.drop == set(np.nonzero(share >= 0.5)[0].tolist()) and len(edits.drop) > 20
+    new = apply_edits(shot.solution, edits)
+    left = new.tracks
+    live = ~new.track_muted[left.track]
+    assert not ((left.xy[:, 0] < 400) & (left.frame_numbers[left.frame_index] != 1005))[live].any()
+    assert (share[~new.track_muted] > 0).any()
+    assert under_mask(new, Left()) == Edits()
 
 
 # ---- the command ------------------------------------------------------------------------------------------------------

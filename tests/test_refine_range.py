@@ -136,8 +136,13 @@ def test_frames_can_be_added_at_an_end(solved, tmp_path):
         **{name: getattr(solution, name)[:36] for name in by_frame},
     )
     write_solution(short, tmp_path / "short")
-    done = run("refine", tmp_path / "short", "--range", 36, 47, "--out", tmp_path / "long")
+    mine = solved.with_name("mine.json")
+    done = run("refine", tmp_path / "short", "--range", 36, 47, "--out", tmp_path / "long", "--user-tracks", mine)
     assert done.returncode == 0, done.stderr[-2000:]
+    long = load_solution(tmp_path / "long")
+    assert all(d["error_px"] < 0.6 for d in long.user_tracks) and len(long.user_tracks) == 3
+    numbers = long.tracks.frame_numbers[long.tracks.frame_index[long.tracks.track == long.user_tracks[0]["track"]]]
+    assert list(numbers) == list(range(48))
     found = cameras(tmp_path / "long")
     assert sorted(found) == list(range(48))
     good, after = turn_errors(solved), turn_errors(tmp_path / "long")

@@ -172,6 +172,11 @@ def test_the_operator_asks_for_the_changes(imported, blender, monkeypatch):
     at = asked["options"].index("--range")
     assert asked["options"][at : at + 3] == ["--range", "1004", "1007"]
     assert f"--clip={truth.footage}" in asked["options"]
+    clip.holdfast_refine.mask = blender.data.masks.new("Actor")
+    square(clip.holdfast_refine.mask, 0.25, 0.5, 0.5, 0.625)
+    assert blender.ops.holdfast.refine("EXEC_DEFAULT") == {"FINISHED"}
+    folder = next(Path(o.split("=", 1)[1]) for o in asked["options"] if o.startswith("--mask="))
+    assert len(list(folder.iterdir())) == 12
 
 
 def test_a_failed_refine_says_why_and_leaves_the_scene(imported, blender, monkeypatch):
