@@ -45,6 +45,7 @@ class ShotJob:
 
 
 slowest_tick_s = 0.0  # the longest this module ever held Blender's main thread while solving: for tests
+import_s = 0.0  # how long the last import held it, the step of undo included: for tests
 
 jobs: dict[str, ShotJob] = {}  # the last job of each clip, by the clip's id
 
@@ -128,7 +129,7 @@ def listen() -> None:
 
 
 def _tick() -> float | None:
-    global slowest_tick_s
+    global slowest_tick_s, import_s
     begun = time.thread_time()
     changed = active = imported = False
     for shot in list(jobs.values()):
@@ -138,7 +139,9 @@ def _tick() -> float | None:
             if not shot.preparing.is_alive():
                 shot.preparing = None
                 overlay.stop_following(shot.uid)
+                import_begun = time.monotonic()
                 _import_as_one_step(shot)
+                import_s = time.monotonic() - import_begun
                 changed = imported = True
                 redraw({"UI", "WINDOW"})
         else:
