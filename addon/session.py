@@ -209,6 +209,10 @@ def look_through_camera(scene: bpy.types.Scene) -> None:
             for area in window.screen.areas:
                 if area.type == "VIEW_3D" and area.spaces.active.region_3d is not None:
                     area.spaces.active.region_3d.view_perspective = "CAMERA"
+                    region = next((r for r in area.regions if r.type == "WINDOW"), None)
+                    with bpy.context.temp_override(window=window, area=area, region=region):
+                        if bpy.ops.view3d.view_center_camera.poll():
+                            bpy.ops.view3d.view_center_camera()  # the whole picture
 
 
 def redraw(regions: set[str], areas: frozenset[str] | set[str] = frozenset({"CLIP_EDITOR", "VIEW_3D"})) -> None:

@@ -167,11 +167,6 @@ class Window:
 
 LAYOUT = """
 window = bpy.context.window_manager.windows[0]
-for kind in ('PROPERTIES', 'OUTLINER'):  # room for the pictures
-    area = next((a for a in window.screen.areas if a.type == kind), None)
-    if area is not None:
-        with contextlib.suppress(RuntimeError), bpy.context.temp_override(window=window, area=area):
-            bpy.ops.screen.area_close()
 clip = bpy.data.movieclips.load({clip!r})
 if {model!r}:
     clip.holdfast.depth, clip.holdfast.depth_model = 'model', {model!r}
@@ -372,7 +367,7 @@ def run(blender: str, package: Path, clip: Path, out: Path, model: str) -> dict:
         )
         time.sleep(1)
         window.do(TABS)
-        window.do("bpy.context.scene.frame_set(30)")
+        window.do("addon('overlay').show_frame(bpy.context.scene, 30)")
         window.picture("5_errors")
         window.do("bpy.context.scene.holdfast.overlay = 'NONE'")
 
