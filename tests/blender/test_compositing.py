@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mathutils import Vector
 
 from . import synthetic
 
@@ -180,3 +181,44 @@ def test_proxies_know_the_lamps(blender, tmp_path):
     assert tree.nodes[proxy_material.STRENGTH_NODE].outputs[0].default_value == pytest.approx(0.3)
     assert material.diffuse_color[3] == 0.0
     assert ground.display_type == "TEXTURED"  # bounds and wires are not snapped to
+
+
+@pytest.mark.slow
+def test_eevee_has_shadows_and_hides_what_is_behind(blender, tmp_path):
+    """EEVEE knows no shadow catcher: the proxies' material does it. (Half a minute and more without a graphics card.)"""
+    from addon import headless, pictures, props, scene_objects
+
+    truth = synthetic.write_job(tmp_path, width=320, height=180, focal=260.0)
+    scene = headless.new_scene("shot")
+    headless.import_job(truth.folder, truth.footage, scene)
+    clip = scene.holdfast.clip
+    props.place_prop(scene, clip, "GREY", (180.0, 150.0), 5, size=0.5)
+    sunny(blender, scene)
+    parent = scene_objects.find(scene, clip.holdfast.uid, scene_objects.PARENT)
+    hidden = props.make_test_object("CUBE", 0.3)
+    scene.collection.objects.link(hidden)
+    hidden.matrix_world.translation = parent.matrix_world @ Vector((0.0, 7.0, 0.0))  # behind the box
+    engines = {item.identifier for item in scene.render.bl_rna.properties["engine"].enum_items}
+    scene.render.engine = "BLENDER_EEVEE_NEXT" if "BLENDER_EEVEE_NEXT" in engines else "BLENDER_EEVEE"
+    scene.eevee.taa_render_samples = 4
+    assert blender.ops.holdfast.compositing() == {"FINISHED"}
+    scene.render.image_settings.file_format = "PNG"
+    scene.render.image_settings.color_mode = "RGB"
+    scene.frame_set(5)
+    images = []
+    for strength in (1.0, 0.0):
+        scene.holdfast.shadow_strength = strength
+        scene.render.filepath = str(tmp_path / f"e{strength}.png")
+        try:
+            blender.ops.render.render(write_still=True)
+        except RuntimeError as error:
+            pytest.skip(f"EEVEE does not render here: {error}")
+        images.append(pictures.read_png(tmp_path / f"e{strength}.png")[..., :3])
+    darker = (images[1] - images[0]).mean(-1)
+    assert (darker > 0.08).sum() > 100
+    assert np.nonzero(darker > 0.08)[1].mean() < 175
+    assert (np.abs(darker) < 0.02).mean() > 0.85
+    plate = pictures.read_png(pictures.render_plates(clip, [5], (320, 180), tmp_path)[0])[..., :3]
+    place, _ = synthetic.project(np.array([[0.0, 7.0, 0.15]]), truth.c2w[4], *truth.intrinsics[4])
+    x, y = place[0].astype(int)
+    assert np.abs(images[0] - plate)[y - 4 : y + 5, x - 4 : x + 5].max() < 0.03  # the plate, not the cube
