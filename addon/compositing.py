@@ -17,37 +17,24 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from . import compat, coordinates, importer, pictures, props, proxy_material, scene_objects
+from . import compat, importer, pictures, props, proxy_material, scene_objects
 
 GROUP_NAME = "Holdfast Composite"
 SHADOW_NODE = "Holdfast Shadows"
 _MARK = "holdfast"  # on nodes: made by us
 _OVERSCAN_OF = "holdfast_overscan_of"  # on the wider scene: the shot's scene
-MOST_OVERSCAN = 0.3  # of the plate's width or height, on each side
 
 
-def margins(places: np.ndarray, width: int, height: int) -> tuple[int, int]:
-    """Pixels to render beyond the frame on each side, left and right, top and bottom, so that all of the plate is covered.
-
-    places (H, W, 2) px: where the plate's pixels lie in the pinhole picture.
-    """
-    edge = np.concatenate([places[0], places[-1], places[:, 0], places[:, -1]])
-    beyond = np.maximum(-edge.min(0), edge.max(0) - (width, height))
-    most = np.array([width, height]) * MOST_OVERSCAN
-    needed = np.where(beyond > 0.0, np.ceil(beyond) + 2, 0.0)
-    return tuple(int(v) for v in np.minimum(needed, most))
-
-
-def distortion_map(places: np.ndarray, margin: tuple[int, int]) -> np.ndarray:
-    """(H, W, 4) float32, bottom row first: where each pixel of the plate lies in the render with its margin, as fractions of its
-    sides from the bottom left; blue and alpha are 1 inside the render and 0 outside.
+def distortion_map(places: np.ndarray, scale: float) -> np.ndarray:
+    """(H, W, 4) float32, bottom row first: where each pixel of the plate lies in a render that sees `scale` times as much in each
+    direction, as fractions of its sides from the bottom left; blue and alpha are 1 inside the render and 0 outside.
 
     places (H, W, 2) px: see `pictures.undistorted_places`.
     """
     height, width = places.shape[:2]
     out = np.ones((height, width, 4), np.float32)
-    out[..., 0] = (places[..., 0] + margin[0]) / (width + 2 * margin[0])
-    out[..., 1] = 1.0 - (places[..., 1] + margin[1]) / (height + 2 * margin[1])
+    out[..., 0] = 0.5 + (places[..., 0] / width - 0.5) / scale
+    out[..., 1] = 0.5 - (places[..., 1] / height - 0.5) / scale
     out[..., 2] = ((out[..., :2] >= 0.0) & (out[..., :2] <= 1.0)).all(-1)
     return np.ascontiguousarray(out[::-1])
 
@@ -86,12 +73,12 @@ def set_up(scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: Path) -> b
     compat.plain_view(scene)
     proxy_material.refresh_scene(scene)
     lens = clip.tracking.camera
-    source, places, margin = scene, None, (0, 0)
+    source, places, scale = scene, None, 1.0
     if lens.k1 or lens.k2:
         places = pictures.undistorted_places(*clip.size, intrinsics, lens.k1, lens.k2)
-        margin = margins(places, *clip.size)
-    if any(margin):
-        source = wider_scene(scene, clip, margin)
+        scale = pictures.overscan(places, *clip.size)
+    if scale > 1.0:
+        source = wider_scene(scene, clip, scale)
     else:
         remove_wider_scene(scene)
     for layer in source.view_layers:
@@ -105,7 +92,7 @@ def set_up(scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: Path) -> b
     back = plate.outputs["Image"]
     if places is not None:
         image = _node(tree, "CompositorNodeImage", (-900, -50))
-        image.image = save_map(distortion_map(places, margin), folder / "redistort.exr", f"{clip.name} Redistort")
+        image.image = save_map(distortion_map(places, scale), folder / "redistort.exr", f"{clip.name} Redistort")
         front = _bend(tree, front, image.outputs["Image"], (-600, 200))
         shadow = _bend(tree, shadow, image.outputs["Image"], (-600, 0)) if shadow is not None else None
     if shadow is not None:
@@ -170,8 +157,11 @@ def remove_wider_scene(scene: bpy.types.Scene) -> None:
         scene_objects.drop_data(data)
 
 
-def wider_scene(scene: bpy.types.Scene, clip: bpy.types.MovieClip, margin: tuple[int, int]) -> bpy.types.Scene:
-    """Make or renew the scene that renders a shot's scene with a margin (px, left and right, top and bottom)."""
+def wider_scene(scene: bpy.types.Scene, clip: bpy.types.MovieClip, scale: float) -> bpy.types.Scene:
+    """Make or renew the scene that renders a shot's scene through a camera that sees `scale` times as much in each direction.
+
+    Blender renders it at the size of the shot's scene, whatever its own: a pixel of it is `scale` pixels of the plate.
+    """
     camera = scene_objects.find(scene, clip.holdfast.uid, scene_objects.CAMERA)
     wider = find_wider_scene(scene)
     if wider is None:
@@ -185,23 +175,18 @@ def wider_scene(scene: bpy.types.Scene, clip: bpy.types.MovieClip, margin: tuple
     eye.parent, eye.matrix_parent_inverse, eye.matrix_basis = camera, Matrix(), Matrix()
     eye.data.animation_data_clear()
     eye.data.background_images.clear()
-    width, height = clip.size
-    size = (width + 2 * margin[0], height + 2 * margin[1])
-    aspect = (scene.render.pixel_aspect_x, scene.render.pixel_aspect_y)
     fit = camera.data.sensor_fit
-    grown = coordinates.fitted_side_px(*size, aspect, fit)[0] / coordinates.fitted_side_px(width, height, aspect, fit)[0]
     eye.data.sensor_fit = fit
     for path, factor in (
         ("lens", 1.0),
-        ("sensor_width", grown),
-        ("sensor_height", grown),
-        ("shift_x", 1.0 / grown),
-        ("shift_y", 1.0 / grown),
+        ("sensor_width", scale),
+        ("sensor_height", scale),
+        ("shift_x", 1.0 / scale),
+        ("shift_y", 1.0 / scale),
         ("clip_start", 1.0),
         ("clip_end", 1.0),
     ):
         _drive(eye.data, path, camera.data, factor)
-    wider.render.resolution_x, wider.render.resolution_y = size
     copy_render_settings(scene, wider)
     return wider
 
@@ -220,6 +205,8 @@ def _drive(owner: bpy.types.ID, path: str, source: bpy.types.ID, factor: float) 
 
 _RENDER_SETTINGS = (
     "engine",
+    "resolution_x",
+    "resolution_y",
     "pixel_aspect_x",
     "pixel_aspect_y",
     "resolution_percentage",

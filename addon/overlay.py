@@ -369,6 +369,15 @@ def stop_following(uid: str) -> None:
         del _following[key]
 
 
+def show_frame(scene: bpy.types.Scene, frame: int) -> None:
+    """Go to a frame. Clip editors have a frame of their own, which a script must set too."""
+    scene.frame_set(frame)
+    for area, space, own in _clip_editors():
+        if own == scene:
+            space.clip_user.frame_current = frame
+            area.tag_redraw()
+
+
 def _clip_editors():
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import clip_frames, jobfolder
 
+PATTERN_PX = 9  # side of the squares that show tracks: the solver's own patches are small, and hundreds must not hide the footage
 TRACK_PREFIX = "HF."  # tracks have no custom properties: the name tells whose they are
 
 
@@ -79,6 +80,9 @@ def write_tracks(clip: bpy.types.MovieClip, shot: jobfolder.Shot, choice: TrackC
     places[:, 1] = 1.0 - places[:, 1]
     written = 0
     spare = list(own_tracks(clip))  # those that could not be removed are used again
+    settings = clip.tracking.settings
+    sizes = settings.default_pattern_size, settings.default_search_size
+    settings.default_pattern_size, settings.default_search_size = PATTERN_PX, 2 * PATTERN_PX
     for number, start, end, error in zip(
         choice.numbers.tolist(), choice.starts.tolist(), choice.ends.tolist(), choice.error_px.tolist()
     ):
@@ -93,6 +97,7 @@ def write_tracks(clip: bpy.types.MovieClip, shot: jobfolder.Shot, choice: TrackC
         write_markers(track, frames, places[start:end].tolist())
         _colour(track, label, None if error != error else error, choice.worst_px)
         written += 1
+    settings.default_search_size, settings.default_pattern_size = sizes[1], sizes[0]
     for track in spare:
         track.hide = True
     return written

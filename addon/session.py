@@ -45,6 +45,7 @@ class ShotJob:
 
 
 slowest_tick_s = 0.0  # the longest this module ever held Blender's main thread while solving: for tests
+import_s = 0.0  # how long the last import held it, the step of undo included: for tests
 
 jobs: dict[str, ShotJob] = {}  # the last job of each clip, by the clip's id
 
@@ -130,7 +131,7 @@ def listen() -> None:
 
 
 def _tick() -> float | None:
-    global slowest_tick_s
+    global slowest_tick_s, import_s
     begun = time.thread_time()
     changed = active = imported = False
     for shot in list(jobs.values()):
@@ -140,7 +141,9 @@ def _tick() -> float | None:
             if not shot.preparing.is_alive():
                 shot.preparing = None
                 overlay.stop_following(shot.uid)
+                import_begun = time.monotonic()
                 _import_as_one_step(shot)
+                import_s = time.monotonic() - import_begun
                 changed = imported = True
                 redraw({"UI", "WINDOW"})
         else:
@@ -208,6 +211,10 @@ def look_through_camera(scene: bpy.types.Scene) -> None:
             for area in window.screen.areas:
                 if area.type == "VIEW_3D" and area.spaces.active.region_3d is not None:
                     area.spaces.active.region_3d.view_perspective = "CAMERA"
+                    region = next((r for r in area.regions if r.type == "WINDOW"), None)
+                    with bpy.context.temp_override(window=window, area=area, region=region):
+                        if bpy.ops.view3d.view_center_camera.poll():
+                            bpy.ops.view3d.view_center_camera()  # the whole picture
 
 
 def redraw(regions: set[str], areas: frozenset[str] | set[str] = frozenset({"CLIP_EDITOR", "VIEW_3D"})) -> None:
