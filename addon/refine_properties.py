@@ -3,17 +3,36 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import bpy
 from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
+_by_hand = [True]  # False while code sets what the artist otherwise sets
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Set properties without what follows when the artist sets them."""
+    before, _by_hand[0] = _by_hand[0], False
+    try:
+        yield
+    finally:
+        _by_hand[0] = before
+
 
 def _muted_changed(row: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    if not _by_hand[0]:
+        return
     from . import track_edits
 
     track_edits.set_muted(row.id_data, [row.number], row.muted)
 
 
 def _row_chosen(own: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    if not _by_hand[0]:
+        return
     from . import track_table
 
     track_table.show_row(context.scene, own.id_data)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from . import clip_frames, jobfolder, scene_clip
+from . import clip_frames, jobfolder, refine_properties, scene_clip
 
 _MUTED_COLOUR = (0.25, 0.25, 0.25)
 
@@ -101,9 +101,10 @@ def set_muted(clip: bpy.types.MovieClip, numbers, muted: bool) -> None:
                 track.use_custom_color, track.color = True, _MUTED_COLOUR
     own.left_out = pack(elsewhere)
     changed = set(numbers)
-    for row in own.rows:
-        if row.number in changed and row.muted != muted:
-            row["muted"] = muted  # as if it had been so: the callback is not wanted here
+    with refine_properties.quietly():
+        for row in own.rows:
+            if row.number in changed and row.muted != muted:
+                row.muted = muted
 
 
 def is_muted(clip: bpy.types.MovieClip, number: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import clip_frames, jobfolder, overlay, quality, scene_clip, track_edits
+from . import clip_frames, jobfolder, overlay, quality, refine_properties, scene_clip, track_edits
 
 MAX_ROWS = 300
 
@@ -17,15 +17,16 @@ def fill(clip: bpy.types.MovieClip, shot: jobfolder.Shot, errors: list[quality.T
     numbering = clip_frames.numbering_of(clip)
     muted = sorted(track_edits.unpack(own.left_out) | {n for n, t in track_edits.written_tracks(clip).items() if t.weight <= 0})
     names = {d.get("track"): str(d.get("name")) for d in shot.data.get("user_tracks") or ()}
-    for error in errors[:MAX_ROWS]:
-        row = own.rows.add()
-        row.number, row.error_px = error.number, error.error_px
-        row.first, row.last, row.worst = (numbering.scene_frame(n) for n in (error.first, error.last, error.worst))
-        row.title = names.get(error.number, f"{scene_clip.TRACK_PREFIX}{error.number:05d}")
-    for number in muted:
-        row = own.rows.add()
-        row.number, row.title, row["muted"] = number, f"{scene_clip.TRACK_PREFIX}{number:05d}", True
-    own["row"] = -1
+    with refine_properties.quietly():
+        for error in errors[:MAX_ROWS]:
+            row = own.rows.add()
+            row.number, row.error_px = error.number, error.error_px
+            row.first, row.last, row.worst = (numbering.scene_frame(n) for n in (error.first, error.last, error.worst))
+            row.title = names.get(error.number, f"{scene_clip.TRACK_PREFIX}{error.number:05d}")
+        for number in muted:
+            row = own.rows.add()
+            row.number, row.title, row.muted = number, f"{scene_clip.TRACK_PREFIX}{number:05d}", True
+        own.row = -1
 
 
 def show_row(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingTrack | None:
