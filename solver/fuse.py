@@ -41,7 +41,16 @@ def align_maps(
             np.float32
         )
         out.append(
-            AlignedDepth(int(view.tracks.frame_numbers[k]), dense.astype(np.float32), maps[k].confidence, scale, shift, spread)
+            AlignedDepth(
+                int(view.tracks.frame_numbers[k]),
+                dense.astype(np.float32),
+                maps[k].confidence,
+                scale,
+                shift,
+                spread,
+                maps[k].values,
+                maps[k].kind,
+            )
         )
     return tuple(out)
 

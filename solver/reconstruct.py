@@ -118,6 +118,7 @@ def classify(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarra
     label, x = relabel(
         problem.obs, world.gather(problem, view.depth_is_log), translation=model.translation, scale=state.scale, cut=cut
     )
+    label[view.trusted[problem.tracks]] = LABEL_STATIC
     state.label[problem.tracks] = label
     # static points keep the adjustment's positions (depth term included); the others take what fits them
     moved = label != LABEL_STATIC
@@ -138,8 +139,10 @@ def trim(
             break
 
 
-def extend(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, rng) -> None:
-    """Register further frames next to registered ones and give all tracks a point."""
+def extend(
+    view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, rng, on_frame=lambda frame: None
+) -> None:
+    """Register further frames next to registered ones and give all tracks a point. on_frame(index) hears of each frame."""
     world = state.world
     frames = np.union1d(frames, np.nonzero(world.registered)[0])
     options = StartOptions(
@@ -171,6 +174,7 @@ def extend(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray,
         lift(view, world, frame, rows[tracks[view.tracks.track[rows]]], options.use_depth)
         have = np.sort(np.r_[have, frame])
         todo = np.delete(todo, at)
+        on_frame(frame)
 
 
 def _between(world: World, frame: int, have: np.ndarray) -> bool:

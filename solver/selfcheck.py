@@ -47,7 +47,7 @@ class Contender:
 def hold_out(view: ShotView, share: float, seed: int) -> np.ndarray:
     """(N,) bool: tracks kept out of every solve, chosen by the seed among those long enough to judge by."""
     length = np.bincount(view.tracks.track, minlength=view.tracks.track_count)
-    long = np.nonzero(length >= 6)[0]
+    long = np.nonzero((length >= 6) & ~view.trusted)[0]
     rng = np.random.default_rng(seed + 1)
     held = np.zeros(view.tracks.track_count, bool)
     held[rng.choice(long, int(share * len(long)), replace=False)] = True
@@ -101,6 +101,23 @@ def coherence(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarr
         together += float((r[:, None] * r[near[:, 1:]]).sum()) / 3
         alone += float((r**2).sum())
     return together / max(alone, 1e-12)
+
+
+def fit_held_out(view: ShotView, winner: Contender, held: np.ndarray) -> None:
+    """Points of the held-out tracks, which took no part in the adjustment, fitted to its cameras: they are part of the cloud."""
+    state = winner.state
+    problem = view.problem(np.arange(view.frame_count), held & state.world.known, depth=False)
+    if not len(problem.tracks):
+        return
+    x = refine_points(
+        problem.obs,
+        state.world.gather(problem, view.depth_is_log),
+        translation=winner.model.translation,
+        width=4.0,
+        iterations=15,
+    )
+    state.world.direction[problem.tracks], state.world.rho[problem.tracks] = x.direction, x.rho
+    classify(view, state, np.arange(view.frame_count), held, winner.model)
 
 
 def compare(simple: HeldOut, rich: HeldOut) -> tuple[float, float]:
