@@ -91,15 +91,16 @@ _VALUE_OPTIONS = {
     "seed": "--seed",
     "threads": "--threads",
     "user_tracks": "--user-tracks",
+    "rolling_shutter": "--rolling-shutter",
+    "log_format": "--log-format",
 }
 
 
 def command_line(python: str, clip_path: str, out_dir: str, settings: dict | None = None) -> list[str]:
     """The solver's command line.
 
-    settings: any of start, end, step, focal_px, focal_mm, sensor_mm, focal, motion, distortion, mask, depth_model,
-    depth_maps, device, quality, seed, threads. None and "" are left out; the solver then decides. Raises KeyError
-    for a setting that does not exist.
+    settings: any of the keys above. None and "" are left out; the solver then decides. Raises KeyError for a setting that
+    does not exist.
     """
     command = [python, "-m", "solver", "solve", str(clip_path), "--out", str(out_dir), "--events"]
     for key, value in (settings or {}).items():

@@ -46,7 +46,7 @@ exit codes:
   0        every shot is solved
   1 .. 99  so many shots failed (99: 99 or more); the report says why
   102      options that do not fit together
-  103      the shot list cannot be used, or no Dask scheduler answers
+  103      the shot list cannot be used, no Dask scheduler answers, or there is no such Blender
   105      the results cannot be written
   101,107  a bug; cancelled
 """
@@ -54,6 +54,7 @@ exit codes:
 
 def add_batch_parser(commands: argparse._SubParsersAction) -> None:
     """Add `batch` (and the command that it starts its shots with)."""
+    from .batch_scene import SCENE_FORMATS
     from .batch_shot import add_shot_parser
     from .cli import EXPORT_FORMATS, add_solve_options
 
@@ -69,8 +70,14 @@ def add_batch_parser(commands: argparse._SubParsersAction) -> None:
     )
     batch.add_argument(
         "--export", metavar="FORMATS", default="all",
-        help=f"exports per shot, comma-separated: {', '.join(EXPORT_FORMATS)}; all (default) or none",
+        help=f"exports per shot, comma-separated: {', '.join(EXPORT_FORMATS)}; with --blender also {', '.join(SCENE_FORMATS)}; "
+        "all (default) or none",
     )  # fmt: skip
+    batch.add_argument(
+        "--blender", metavar="PATH",
+        help="make a .blend of every shot with this Blender (4.2 or newer, or a Python with bpy; on Dask workers the same path)",
+    )  # fmt: skip
+    batch.add_argument("--force", action="store_true", help="solve again what is done already")
     batch.add_argument("--dask", metavar="ADDRESS", help="solve on the workers of this Dask scheduler, e.g. tcp://host:8786")
     batch.add_argument("--dask-python", metavar="PATH", help="Python to use on the workers (default: this one's path)")
     batch.add_argument("--events", action="store_true", help="say progress and results as JSON, one object per line")
@@ -91,27 +98,48 @@ def run_batch(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> i
     install_signal_handlers()
     watch_parent()
     out = Path(options.out).expanduser().resolve()
-    jobs = make_jobs(options, out, _exports(options.export))
+    blender, scene_formats = _blender(options)
+    exports = _exports(options.export, scene_formats)
+    jobs = [replace(job, blender=blender, force=options.force) for job in make_jobs(options, out, exports)]
     prepare_output(out)
     workers, threads = share_cores(options.jobs, options.threads, len(jobs))
     jobs = [replace(job, threads=threads, since=time.time()) for job in jobs]
     return Batch(options, reporter, out, jobs, workers).run()
 
 
-def _exports(text: str) -> tuple[str, ...]:
+def _blender(options: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
+    """(the Blender to use as the workers will find it, the formats it writes); empty for none."""
+    from .batch_scene import SCENE_FORMATS, check_blender
+
+    if not options.blender:
+        return "", ()
+    return (options.blender, SCENE_FORMATS) if options.dask else check_blender(options.blender)
+
+
+def _exports(text: str, scene_formats: tuple[str, ...]) -> tuple[str, ...]:
+    """The formats of --export. Raises HoldfastError (usage.options) for one that there is not, or that no Blender writes here.
+
+    scene_formats: what the Blender of this batch can write.
+    """
+    from .batch_scene import SCENE_FORMATS
     from .cli import EXPORT_FORMATS
 
-    if text in ("all", "none"):  # points.ply is among a solve's results anyway
-        return tuple(name for name in EXPORT_FORMATS if name != "ply") if text == "all" else ()
+    if text == "none":
+        return ()
+    if text == "all":  # points.ply is among a solve's results anyway
+        return tuple(name for name in (*EXPORT_FORMATS, *scene_formats) if name != "ply")
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
-        if name not in EXPORT_FORMATS:
+        if name not in (*EXPORT_FORMATS, *SCENE_FORMATS):
+            known = ", ".join((*EXPORT_FORMATS, *SCENE_FORMATS))
             raise HoldfastError(
-                "usage.options",
-                f"There is no export {name!r}.",
-                f"Choose from {', '.join(EXPORT_FORMATS)}, all or none.",
-                EXIT_USAGE,
+                "usage.options", f"There is no export {name!r}.", f"Choose from {known}, all or none.", EXIT_USAGE
             )
+        if name in SCENE_FORMATS and name not in scene_formats:
+            what, hint = f"Only Blender can write {name}.", "Name one with --blender, or run the batch inside Blender."
+            if scene_formats:
+                what, hint = f"This Blender was built without {name}.", "Use one from blender.org, or leave that export out."
+            raise HoldfastError("usage.options", what, hint, EXIT_USAGE)
     return names
 
 
@@ -120,7 +148,7 @@ def make_jobs(options: argparse.Namespace, out: Path, exports: tuple[str, ...]) 
     from .cli import check_solve_options
 
     check_solve_options(options)
-    plain = {"step": 1, "focal": "auto", "distortion": "auto", "rolling_shutter": "off", "motion": "auto", "device": "auto",
+    plain = {"step": 1, "focal": "auto", "distortion": "auto", "rolling_shutter": "auto", "motion": "auto", "device": "auto",
              "quality": "standard", "seed": 0}  # fmt: skip
     defaults = {key: getattr(options, key) for key in OPTIONS}
     defaults = {key: value for key, value in defaults.items() if value is not None and value != plain.get(key)}
@@ -239,7 +267,8 @@ class Batch:
 
         shots = [job.shot for job in self._jobs]
         try:
-            document = write_report(self._out, shots, self._this_run, time.monotonic() - self._began, self._workers, finished)
+            took, how = time.monotonic() - self._began, "dask" if self._options.dask else "local"
+            document = write_report(self._out, shots, self._this_run, took, self._workers, finished, how)
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise HoldfastError(

@@ -128,6 +128,9 @@ def _csv_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
     if not lines:
         return []
     delimiter = max(",;\t", key=lines[0].count)
+    columns = [_ALIASES.get(cell.strip().lower(), cell.strip().lower()) for cell in lines[0].split(delimiter)]
+    if path.suffix.lower() == ".txt" and "clip" not in columns:  # no header: a path per line
+        return [(f"{path.name}, {line.strip()}", {"clip": line.strip()}) for line in lines]
     rows = []
     reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
     for number, row in enumerate(reader, 2):

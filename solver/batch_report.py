@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from .batch_list import Shot
+from .batch_scene import BLEND
 from .batch_state import read_state, write_text
 
+RUNS_NAME = "runs.jsonl"
 COLUMNS = (
-    "name", "status", "verdict", "error_px", "focal_px", "focal", "motion", "frames", "seconds", "peak_memory_mb", "clip", "code",
-    "message", "hint", "folder", "log",
+    "name", "status", "verdict", "error_px", "focal_px", "focal", "motion", "frames", "seconds", "peak_memory_mb", "host", "clip",
+    "code", "message", "hint", "folder", "log", "scene",
 )  # fmt: skip
 
 
@@ -28,7 +31,10 @@ def shot_record(out: Path, shot: Shot, this_run: dict[str, str]) -> dict[str, An
     status = this_run.get(shot.name) or state.get("status") or "waiting"
     record: dict[str, Any] = dict.fromkeys(COLUMNS)
     record |= {"name": shot.name, "clip": shot.clip, "status": status, "folder": shot.name, "log": f"{shot.name}/solver.log"}
-    record |= {key: state.get(key) for key in ("seconds", "frames", "peak_memory_mb")}
+    record |= {key: state.get(key) for key in ("frames", "peak_memory_mb", "host", "started_at", "finished_at", "solved_now")}
+    record |= {"seconds": state.get("total_seconds"), "run_seconds": state.get("seconds"), "exports": state.get("exports", [])}
+    if BLEND in record["exports"]:
+        record["scene"] = f"{shot.name}/{shot.name}.blend"
     if status == "failed":
         record |= state.get("error", {"code": "unknown", "message": "It ended without saying why.", "hint": ""})
         return record
@@ -43,23 +49,24 @@ def shot_record(out: Path, shot: Shot, this_run: dict[str, str]) -> dict[str, An
     record |= {
         "verdict": verdict["status"], "message": verdict["summary"], "statements": verdict["statements"],
         "error_px": verdict["error_px"], "motion": verdict["motion"], "focal": verdict["focal"], "frames": len(focal),
-        "focal_px": [min(focal), max(focal)] if focal else None, "width": document["width"], "timings": document["timings"],
+        "focal_px": [min(focal), max(focal)] if focal else None, "width": document["width"],
+        "timings": document["timings"] | state.get("stages", {}),
         "frame_errors": [[frame["frame"], frame["error_px"]] for frame in document["frames"]],
-        "warnings": document["warnings"], "pictures": state.get("pictures", []), "exports": state.get("exports", []),
+        "warnings": document["warnings"], "pictures": state.get("pictures", []),
     }  # fmt: skip
     return record
 
 
 def throughput(records: list[dict[str, Any]], wall_s: float, workers: int) -> dict[str, Any]:
     """Shots per hour, seconds per frame by stage, and how well the workers were used; over the shots solved in this run."""
-    solved = [r for r in records if r["status"] == "done" and r["seconds"]]
+    solved = [r for r in records if r["status"] == "done" and r["solved_now"] and r["run_seconds"]]
     frames = sum(r["frames"] or 0 for r in solved)
     stages: dict[str, float] = {}
     for record in solved:
         for stage, seconds in (record.get("timings") or {}).items():
             if isinstance(seconds, (int, float)) and stage != "total":
                 stages[stage] = stages.get(stage, 0.0) + seconds
-    busy = sum(r["seconds"] for r in records if r["status"] in ("done", "failed") and r["seconds"])
+    busy = sum(r["run_seconds"] for r in records if r["status"] in ("done", "failed") and r["run_seconds"])
     return {
         "workers": workers,
         "wall_s": round(wall_s, 2),
@@ -74,6 +81,55 @@ def throughput(records: list[dict[str, Any]], wall_s: float, workers: int) -> di
     }
 
 
+def note_run(out: Path, document: dict[str, Any], how: str) -> None:
+    """Keep a finished run's figures, one line per run: runs with different numbers of workers show how the work scales.
+
+    how: "local" or "dask". Runs that solved nothing leave no line.
+    """
+    figures = document["throughput"]
+    if not figures["shots_solved"]:
+        return
+    kept = ("workers", "wall_s", "shots_solved", "frames_solved", "shots_per_hour", "frames_per_second", "efficiency")
+    line = {"ended": document["written"], "how": how, "host": socket.gethostname()} | {key: figures[key] for key in kept}
+    with open(out / RUNS_NAME, "a", encoding="utf-8") as stream:  # one short write: lines of several runs do not mix
+        stream.write(json.dumps(line) + "\n")
+
+
+def read_runs(out: Path) -> list[dict[str, Any]]:
+    """The runs noted in a folder, oldest first."""
+    runs = []
+    try:
+        lines = (out / RUNS_NAME).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            runs.append(json.loads(line))
+        except ValueError:
+            continue
+    return runs
+
+
+def scaling(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For every number of workers that runs had: frames a second over all of them, and that against the fewest workers'."""
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault(run["workers"], []).append(run)
+    rows: list[dict[str, Any]] = []
+    for workers, members in sorted(groups.items()):
+        frames, shots, wall = (sum(run[key] for run in members) for key in ("frames_solved", "shots_solved", "wall_s"))
+        if wall <= 0:
+            continue
+        row = {"workers": workers, "runs": len(members), "shots": shots, "frames": frames, "wall_s": round(wall, 2)}
+        row |= {"shots_per_hour": round(3600 * shots / wall, 2), "frames_per_second": round(frames / wall, 3)}
+        first = rows[0] if rows else row
+        row["times_as_fast"] = (
+            round(row["frames_per_second"] / first["frames_per_second"], 3) if first["frames_per_second"] else None
+        )
+        rows.append(row)
+    return rows
+
+
 def summary(records: list[dict[str, Any]]) -> dict[str, int]:
     """How many shots have which status."""
     counts: dict[str, int] = {"shots": len(records)}
@@ -83,20 +139,24 @@ def summary(records: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def write_report(
-    out: Path, shots: list[Shot], this_run: dict[str, str], wall_s: float, workers: int, finished: bool
+    out: Path, shots: list[Shot], this_run: dict[str, str], wall_s: float, workers: int, finished: bool, how: str = "local"
 ) -> dict[str, Any]:
     """Write report.json, report.csv and report.html; returns what report.json holds."""
     from .batch_html import report_page
 
     records = [shot_record(out, shot, this_run) for shot in shots]
     document = {
-        "schema": 1,
+        "schema": 2,
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "finished": finished,
         "summary": summary(records),
         "throughput": throughput(records, wall_s, workers),
         "shots": records,
     }
+    if finished:
+        note_run(out, document, how)
+    document["runs"] = read_runs(out)
+    document["scaling"] = scaling(document["runs"])
     write_text(out / "report.json", json.dumps(document, indent=1, default=str) + "\n")
     write_text(out / "report.csv", csv_text(records))
     write_text(out / "report.html", report_page(out, document))

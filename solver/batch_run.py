@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .batch_shot import EXIT_LOCKED, Job, ended_now
-from .batch_state import is_done, read_state, settings_hash, stat_signature, write_state
+from .batch_shot import EXIT_LOCKED, Job, ended_now, wanted_exports
+from .batch_state import is_solved, read_state, settings_hash, stat_signature, write_state
 from .errors import EXIT_OK, HoldfastError
 from .lifetime import on_end
 
 # Resident memory of a solve, generously: 72 frames of 960x540 with a small network peak at 260 MB.
 _BASE_MB, _PER_MEGAPIXEL_MB = 300.0, 250.0
+_BLENDER_MB = 400.0  # an empty Blender without a window and a scene of some thousand points
 _LOCKED_PAUSE_S = 1.0
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,12 +46,12 @@ def skip_without_looking(job: Job) -> bool:
     """True when no file, setting or export of a finished shot has changed: no process is needed to find that out."""
     state = read_state(job.folder)
     key = state.get("key", {})
-    if state.get("status") != "done" or key.get("settings") != settings_hash(job.shot):
+    if job.force or state.get("status") != "done" or key.get("settings") != settings_hash(job.shot):
         return False
     return (
         key.get("stat") == stat_signature(job.shot)
-        and is_done(job.folder, key)
-        and set(job.exports) <= set(state.get("exports", []))
+        and is_solved(job.folder, key)
+        and set(wanted_exports(job)) <= set(state.get("exports", []))
     )
 
 
@@ -71,7 +72,7 @@ def estimate_mb(job: Job) -> float:
             capture.release()
     except HoldfastError:
         pixels = 0
-    return _BASE_MB + _PER_MEGAPIXEL_MB * pixels / 1e6
+    return _BASE_MB + _PER_MEGAPIXEL_MB * pixels / 1e6 + (_BLENDER_MB if job.blender else 0.0)
 
 
 def available_memory_mb() -> float:

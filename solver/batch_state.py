@@ -124,12 +124,12 @@ def write_text(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def is_done(folder: Path, key: dict[str, str]) -> bool:
-    """True when the folder holds finished results of this content with these settings."""
+def is_solved(folder: Path, key: dict[str, str]) -> bool:
+    """True when the folder holds a solve of this content with these settings, whatever became of its exports."""
     state = read_state(folder)
     held = state.get("key", {})
     same = held.get("content") == key["content"] and held.get("settings") == key["settings"]
-    return state.get("status") == "done" and same and (folder / "solve.json").exists()
+    return bool(state.get("solved")) and same and (folder / "solve.json").exists()
 
 
 @contextmanager

@@ -94,6 +94,11 @@ def write_ply(solution: Solution, path: Path) -> None:
     path.write_bytes(ply_bytes(solution.points.astype(np.float32), solution.point_colour, solution.point_error_px))
 
 
+def plate_frames(solution: Solution) -> np.ndarray:
+    """(F,) frame numbers as compositors and editors count them: a sequence's own, a movie's from 1."""
+    return np.asarray(solution.frame_numbers, int) + (0 if solution.clip.is_sequence else 1)
+
+
 def image_name(solution: Solution, frame: int) -> str:
     """File name of a frame: the sequence's own, or `frame_000012.png` for a movie's (as if extracted)."""
     if solution.clip.is_sequence:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import EXIT_OUTPUT, HoldfastError
+from .export import plate_frames
 from .export_scene import camera_curves
 from .poses import focal_xy
 from .types import Camera, Solution
@@ -70,7 +71,7 @@ def write_stmaps(solution: Solution, folder: Path) -> None:
     focal = focal_xy(solution)
     varying = np.ptp(solution.focal_px) > 1e-9 * solution.focal_px.mean() and solution.camera.k1 != 0
     for i in range(len(focal) if varying else 1):
-        suffix = f".{int(solution.frame_numbers[i]):04d}" if varying else ""
+        suffix = f".{int(plate_frames(solution)[i]):04d}" if varying else ""
         for direction in ("undistort", "redistort"):
             write_exr(folder / f"{direction}{suffix}.exr", st_map(solution.camera, tuple(focal[i]), direction))
 
@@ -125,7 +126,7 @@ def nuke_script(solution: Solution) -> str:
     """
     camera = solution.camera
     curves = camera_curves(solution)
-    frames = solution.frame_numbers
+    frames = plate_frames(solution)
     focal = focal_xy(solution)
     focal_mm = focal[:, 0] / camera.width * HAPERTURE_MM
     vaperture = HAPERTURE_MM * camera.height / camera.width * focal[0, 0] / focal[0, 1]

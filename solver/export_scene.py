@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .export import GL_FROM_CV, image_name
+from .export import GL_FROM_CV, image_name, plate_frames
 from .poses import focal_xy, world_from_cam
 from .types import Solution
 
@@ -63,14 +63,15 @@ def camera_curves(solution: Solution) -> np.ndarray:
     angles = np.array([zxy_degrees(pose[:3, :3]) for pose in poses])
     angles = np.unwrap(angles, axis=0, period=360.0)
     fov = np.degrees(2 * np.arctan(solution.camera.height / 2 / fy))
-    return np.column_stack([solution.frame_numbers, poses[:, :3, 3], angles, fov])
+    return np.column_stack([plate_frames(solution), poses[:, :3, 3], angles, fov])
 
 
 def write_chan(solution: Solution, path: Path) -> None:
     """Nuke's .chan: `frame tx ty tz rx ry rz vfov` per line, rotation order ZXY (Nuke's default), y up, looking along -z.
 
-    The format knows neither lens distortion nor an off-centre axis: it fits the picture that the lens node or the STMaps of
-    this package undistort, whose optical axis is in the middle.
+    Frames count as in Nuke: a sequence's own numbers, a movie's from 1. The format knows neither lens distortion nor an
+    off-centre axis: it fits the picture that the lens node or the STMaps of this package undistort, whose optical axis is in the
+    middle.
     """
     rows = [f"{int(row[0])}\t" + "\t".join(f"{value:.12g}" for value in row[1:]) for row in camera_curves(solution)]
     path.write_text("\n".join(rows) + "\n", encoding="ascii")

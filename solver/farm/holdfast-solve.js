@@ -12,6 +12,7 @@ const JOB_TYPE = {
         { key: "output", type: "string", subtype: "dir_path", required: true, visible: "submission", description: "Folder for results and report" },
         { key: "workers", type: "int32", default: 4, visible: "submission", description: "How many workers take part" },
         { key: "options", type: "string", default: "", visible: "submission", description: "Further options of `python -m solver batch`" },
+        { key: "blender", type: "string", default: "", visible: "submission", description: "Blender 4.2 or newer that makes a .blend and exports of every shot, for example {blender}; empty: cameras without scenes" },
         { key: "python", type: "string", default: "python3", visible: "submission", description: "Python 3.11 or newer with Holdfast's requirements" },
         { key: "holdfast", type: "string", subtype: "dir_path", required: true, visible: "submission", description: "Folder that holds Holdfast's `solver`" },
     ],
@@ -21,6 +22,9 @@ function compileJob(job) {
     const settings = job.settings;
     const start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from solver.cli import main; sys.exit(main(sys.argv[1:]))";
     const extra = (settings.options || "").split(" ").filter(function (word) { return word.length > 0; });
+    if (settings.blender) {
+        extra.unshift("--blender=" + settings.blender);
+    }
     const count = Math.max(1, settings.workers);
     for (let i = 1; i <= count; i++) {
         const task = author.Task("solve-" + i, "misc");
