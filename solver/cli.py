@@ -58,7 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_probe(commands)
     _add_export(commands)
     from .batch_cli import add_batch_parser
+    from .depth_command import add_depth_parser
 
+    add_depth_parser(commands)
     add_batch_parser(commands)
     return parser
 
