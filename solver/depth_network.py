@@ -192,6 +192,8 @@ class NetworkSource:
             name = entry.get("name")
             if name is None and entry.get("index", 0) < len(names):
                 name = names[entry.get("index", 0)]
+            if name not in names and entry.get("optional"):
+                continue
             if name not in names:
                 raise wrong(f"no output {name or entry.get('index')!r} for {role}, it has {', '.join(names)}")
             self._roles[role] = name
