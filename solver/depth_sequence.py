@@ -13,10 +13,10 @@ import numpy as np
 
 from .depth_warp import LensCamera, View, blend_views, inconsistency
 from .errors import EXIT_UNSOLVED, HoldfastError
-from .fuse import MIN_POINTS, Anchors, CorrectionGrid, Fit, apply_fit, fit_map, log_range
+from .fuse import MIN_POINTS, Anchors, CorrectionGrid, Fit, apply_fit, fit_map, log_range, rough_line, values_at
 from .poses import focal_xy
 from .types import DepthMap, Solution
-from .view import disparity_span, sample_map
+from .view import disparity_span
 
 WALK_SIGMA = 0.01  # how far scale and shift wander from one frame to the next, relative to the scene's disparity
 FIT_SIGMA = 0.1  # spread of a network's depth at the points
@@ -78,7 +78,7 @@ def steady_scales(maps: list[DepthMap], anchors: list[Anchors], width: int, heig
     unit = float(np.median([disparity_span(m.values) for m in maps])) if disparity else 1.0
     rows = []
     for source, anchor in zip(maps, anchors, strict=True):
-        value = sample_map(source.values, anchor.xy, width, height)
+        value = values_at(source, anchor, width, height)
         keep = np.isfinite(value) & (disparity | (value > 0))
         value, depth, trust = value[keep], anchor.depth[keep], anchor.weight()[keep]
         if disparity:
@@ -94,15 +94,19 @@ def steady_scales(maps: list[DepthMap], anchors: list[Anchors], width: int, heig
             EXIT_UNSOLVED,
         )
     size = 2 if disparity else 1
-    theta = np.tile([1.0, 0.0] if disparity else [np.median(np.concatenate([t for _, t, _ in rows]))], (frames, 1))
-    for step in range(12):
+    if disparity:
+        lines = [rough_line(d[:, 0] / d[:, 1], d[:, 1]) for d, _, _ in rows if len(d) >= MIN_POINTS]
+    else:
+        lines = [[float(np.median(target))] for _, target, _ in rows if len(target) >= MIN_POINTS]
+    theta = np.tile(np.median(lines, axis=0), (frames, 1))
+    for _ in range(12):
         blocks, right = np.zeros((frames, size, size)), np.zeros((frames, size))
         for f, (design, target, trust) in enumerate(rows):
             if not len(target):
                 continue
             residual = np.abs(design @ theta[f] - target)
             width_of = 1.4826 * np.median(residual) + 1e-3
-            weight = trust * (1 / (1 + (residual / width_of) ** 2) if step else 1.0)
+            weight = trust / (1 + (residual / width_of) ** 2)
             weight = weight * min(FIT_POINTS / max(len(target), 1), 1.0) / FIT_SIGMA**2
             blocks[f] = design.T @ (design * weight[:, None])
             right[f] = design.T @ (weight * target)
@@ -178,7 +182,8 @@ def _alone(source: DepthMap, anchors: Anchors, camera: LensCamera, otherwise: Fi
     """A frame aligned and corrected on its own, for comparison."""
     fit = fit_map(source, anchors, *camera.size_px) or otherwise
     grid = CorrectionGrid(*camera.size_px, *log_range([fit]))
-    grid.add(fit, anchors)
+    if len(anchors.depth):
+        grid.add(fit, anchors)
     return camera, grid.correct(fit.depth), source.confidence
 
 

@@ -50,9 +50,14 @@ class Fit:
     at_points: np.ndarray  # (n,) the same at the anchors
 
 
+def values_at(source: DepthMap, anchors: Anchors, width: int, height: int) -> np.ndarray:
+    """(n,) what a map says at the anchors; NaN where it says nothing."""
+    return sample_map(source.values, anchors.xy, width, height) if len(anchors.xy) else np.zeros(0)
+
+
 def fit_map(source: DepthMap, anchors: Anchors, width: int, height: int) -> Fit | None:
     """The robust fit of one map; None when it says nothing about the scene or has too few points."""
-    value = sample_map(source.values, anchors.xy, width, height)
+    value = values_at(source, anchors, width, height)
     keep = np.isfinite(value) & (anchors.depth > 0) & ((value > 0) | (source.kind == "disparity"))
     if keep.sum() < MIN_POINTS:
         return None
@@ -62,18 +67,35 @@ def fit_map(source: DepthMap, anchors: Anchors, width: int, height: int) -> Fit 
     unit = disparity_span(source.values)
     a, depth = np.c_[value[keep] / unit, np.ones(keep.sum())], anchors.depth[keep]
     trust = np.sqrt(anchors.weight()[keep])
-    weight = np.ones(len(depth))
+    fit = rough_line(a[:, 0], depth)
     for _ in range(10):
-        w = weight * trust * depth  # errors relative to the depth itself, so that far points count as much as near ones
-        fit = np.linalg.lstsq(a * w[:, None], w / depth, rcond=None)[0]
         residual = np.abs((a @ fit) * depth - 1)
         weight = 1 / np.sqrt(1 + (residual / (1.4826 * np.median(residual) + 1e-6)) ** 2)
+        w = weight * trust * depth  # errors relative to the depth itself, so that far points count as much as near ones
+        fit = np.linalg.lstsq(a * w[:, None], w / depth, rcond=None)[0]
     return apply_fit(source, anchors, width, height, float(fit[0] / unit), float(fit[1])) if fit[0] > 0 else None
+
+
+def rough_line(value: np.ndarray, depth: np.ndarray, draws: int = 200) -> np.ndarray:
+    """(scale, shift) of 1/depth = scale * value + shift with the least median error (Rousseeuw 1984): up to half may be wrong."""
+    rng = np.random.default_rng(len(value))
+    first, second = rng.integers(len(value), size=(2, draws))
+    gap = value[first] - value[second]
+    usable = np.abs(gap) > 1e-3 * (np.ptp(value) + 1e-12)
+    if not usable.any():
+        return np.array([0.0, float(np.median(1 / depth))])
+    first, second, gap = first[usable], second[usable], gap[usable]
+    scale = (1 / depth[first] - 1 / depth[second]) / gap
+    shift = 1 / depth[first] - scale * value[first]
+    few = rng.permutation(len(value))[:400]
+    error = np.median(np.abs((scale[:, None] * value[few] + shift[:, None]) * depth[few] - 1), axis=1)
+    best = int(np.argmin(error))
+    return np.array([scale[best], shift[best]])
 
 
 def apply_fit(source: DepthMap, anchors: Anchors, width: int, height: int, scale: float, shift: float) -> Fit:
     """Depth of the whole map and at the anchors, for 1/z = scale * value + shift (disparity) or z = scale * value."""
-    value = sample_map(source.values, anchors.xy, width, height)
+    value = values_at(source, anchors, width, height)
     if source.kind != "disparity":
         return Fit(scale, 0.0, (source.values * scale).astype(np.float32), value * scale)
     # Nothing lies further than five times the furthest points: what the map puts beyond (sky, its own errors) stays there.
