@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 
 # In the order they register; the reverse is the order they go.
-_MODULES = ("preferences", "properties", "session", "operators", "operators_scene", "operators_fix", "panels", "cli")
+_MODULES = ("preferences", "networks", "properties", "session", "operators", "operators_scene", "operators_fix", "panels", "cli")
 
 _registered: list = []
 

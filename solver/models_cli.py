@@ -126,6 +126,7 @@ def _known(identifier: str) -> NetworkSpec:
 
 
 def _get(options: argparse.Namespace, reporter) -> int:
+    from .lifetime import install_signal_handlers, watch_parent
     from .models_download import fetch_network
 
     spec = _known(options.id)
@@ -141,6 +142,9 @@ def _get(options: argparse.Namespace, reporter) -> int:
         raise HoldfastError("model.missing", f"{spec.id} ships with Holdfast and is missing.", "Reinstall Holdfast.", EXIT_MODEL)
     if spec.commercial_use is False and not options.events:
         print(f"Note: {spec.title} may not be used commercially (licence: {spec.licence}).")
+    if options.events:  # a program started it, and it must not outlive that
+        install_signal_handlers()
+        watch_parent()
     accepted = {h.lower() for h in options.accept_hash}
 
     def confirm(name: str, sha256: str) -> bool:
