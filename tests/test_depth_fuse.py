@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 import zlib
 from dataclasses import replace
 
@@ -13,7 +17,7 @@ import pytest
 from solver import cli, depth_command
 from solver.depth_sequence import anchors_of, camera_of, steady_depth, steady_scales
 from solver.depth_warp import LensCamera, blend_views, disagreement, inconsistency
-from solver.errors import EXIT_INPUT, EXIT_OK, EXIT_USAGE
+from solver.errors import EXIT_CANCELLED, EXIT_INPUT, EXIT_OK, EXIT_USAGE
 from solver.exr_depth import exr_bytes
 from solver.fuse import Anchors, CorrectionGrid, fit_map, log_range
 from solver.report import write_solution
@@ -308,7 +312,7 @@ def test_a_failed_run_keeps_the_old_results(solved_shot, tmp_path, capsys, monke
     def full(path, depth, unit):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("solver.exr_depth.write_depth_exr", full)
+    monkeypatch.setattr("solver.depth_output.write_depth_exr", full)
     code, _, said = run(capsys, *arguments)
     assert code != EXIT_OK and "no space left on device" in said and "Traceback" not in said
     assert (out / "depth.json").read_bytes() == before and len(list((out / "exr").iterdir())) == 8
@@ -339,6 +343,27 @@ def test_another_clip_than_the_solved_one_is_noticed(solved_shot, tmp_path, caps
     writer.release()
     code, _, said = run(capsys, "depth", other, "--solve", solve, "--depth-maps", maps, "--out", tmp_path / "out")
     assert code == EXIT_INPUT and "320x180" in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_cancel_ends_it_at_once_and_leaves_nothing(solved_shot, tmp_path):
+    movie, solve, maps, _ = solved_shot
+    out = tmp_path / "out"
+    slow = (
+        "import time, sys, solver.depth_output as o; o.write_depth_exr = lambda *a: time.sleep(30); "
+        "from solver.cli import main; main(sys.argv[1:])"
+    )
+    arguments = ["depth", movie, "--solve", solve, "--depth-maps", maps, "--out", out, "--events"]
+    process = subprocess.Popen([sys.executable, "-c", slow, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for line in process.stdout:
+        if json.loads(line).get("stage") == "write":
+            break
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == EXIT_CANCELLED and time.monotonic() - began < 5
+    process.stdout.close()
+    process.stderr.close()
+    assert not list(out.iterdir())
 
 
 def test_frames_without_a_map_are_left_out_and_said(solved_shot, tmp_path, capsys):
