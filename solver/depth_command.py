@@ -115,9 +115,9 @@ def _depth(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> None
 
         solve_folder = str(folder / "solve")
         nested = argparse.Namespace(**{**vars(options), "out": solve_folder})
-        solve_clip(nested, _WithoutResult(reporter), log)  # type: ignore[arg-type]
-    else:
-        reporter("open", 0, 1)
+        # Its stages are counted by a reporter of its own: the ones that follow begin anew.
+        solve_clip(nested, _WithoutResult(type(reporter)()), log)  # type: ignore[arg-type]
+    reporter("open", 0, 1)
     solution = load_solution(solve_folder)
     if solution.verdict.status == "failed":
         raise HoldfastError(
