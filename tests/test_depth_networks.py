@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from onnx import TensorProto
@@ -382,3 +383,33 @@ def test_bad_networks_give_one_clear_line(case, tmp_path, monkeypatch):
 
 def test_none_means_no_depth():
     assert open_depth_source("none") is None
+
+
+def test_field_of_view_of_a_network_becomes_the_focal_prior():
+    """A camera that does not move tells nothing of its lens: what the network says stands."""
+    from solver.events import Reporter
+    from solver.pipeline import solve
+    from solver.types import ClipInfo, Settings
+
+    rng = np.random.default_rng(0)
+    still = cv2.resize(rng.integers(0, 255, (45, 80, 3), dtype=np.uint8), (640, 360), interpolation=cv2.INTER_CUBIC)
+
+    class Clip:
+        info = ClipInfo("still", 640, 360, 24.0, 0, tuple(range(10)), frame_count=10)
+
+        def images(self):
+            for k in range(10):
+                yield k, self.read(k)
+
+        def read(self, frame):
+            noise = np.random.default_rng(frame).normal(0, 2, still.shape)
+            return np.clip(still + noise, 0, 255).astype(np.uint8)
+
+    class Network:
+        name, provider, kind = "wide", "CPUExecutionProvider", "depth"
+
+        def predict(self, frame, image):
+            return DepthMap(frame, "depth", np.linspace(2, 5, 48 * 64, dtype=np.float32).reshape(48, 64), None, 90.0)
+
+    solution = solve(Clip(), Settings(quality="draft", threads=1), Network(), None, Reporter())
+    assert solution.focal_px[0] == pytest.approx(320, rel=1e-3) and solution.verdict.focal == "prior"
