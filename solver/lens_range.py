@@ -46,13 +46,15 @@ def judge_focal(
     if not model.focal_free:
         known = bool(settings.focal_px) and settings.focal_mode == "known"
         return LensRange("given", focal, focal, 0.0) if known else LensRange("prior", focal / 3, focal * 3, 0.55)
-    sigma = lens_spread(view, state, frames, tracks, model).get("focal", np.inf)
+    # a bend too faint to be told from noise still trades against the focal length
+    doubt = replace(model, k1=True) if settings.distortion == "auto" else model
+    sigma = lens_spread(view, state, frames, tracks, doubt).get("focal", np.inf)
     if sigma < SURELY_MEASURED or model.focal_varies:
         word = "measured" if sigma < 0.01 else "weak"
         return LensRange(
             word, focal * float(np.exp(-2 * min(sigma, 0.5))), focal * float(np.exp(2 * min(sigma, 0.5))), float(sigma)
         )
-    low, _, high = focal_range(view, state, model, frames, tracks)
+    low, _, high = focal_range(view, state, doubt, frames, tracks)
     ratio = high / low
     word = "measured" if ratio < MEASURED_RATIO else "weak" if ratio < UNKNOWN_RATIO else "prior"
     return LensRange(word, low, high, float(np.log(ratio) / 4))

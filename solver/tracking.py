@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
 
+from .blur import SHUTTERS, Shutter, line_blur, streaks
 from .detect import image_noise, spread_corners
-from .gap import bridge_prediction
+from .gap import bridge, bridge_prediction, carry, carry_warp
 from .patches import PatchGrid, Templates, make_templates, refine, smooth
 from .types import Tracks
 
 SMOOTHING_PX = 0.7
+# Motion per frame from which blur is reckoned with, over the patch radius: streaks then reach a quarter of a patch.
+FAST_STEP = 1.0
+# Points in a streak are known to this share of its length: its parts are seen from different places.
+STREAK_ERROR = 0.02
 
 
 @dataclass(frozen=True)
@@ -114,12 +119,19 @@ class Tracker:
         self.lost_since = np.zeros(0, int)
         self.index = -1
         self.gray: np.ndarray | None = None
+        self.fine: np.ndarray | None = None
+        self.step_px = self.step_before_px = np.zeros(2)  # median motion into the last frame, and into the one before
+        self.shutter = Shutter()
+        self.racing = False
+        self.race_began = 0
+        self.sharp: tuple[np.ndarray, _Live] | None = None  # the last frame before the picture raced, and its tracks
         self.next_id = 0
         self.noise = 3.0
         self.records: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []  # ids, frame index, xy, sigma
         self.colours: list[np.ndarray] = []
         self.bridging: list[int] = []
         self.bridged: list[int] = []
+        self.rejoined = 0  # tracks matched over a whip
         self.last_detection = -99
         self.pool = ThreadPoolExecutor(options.threads) if options.threads > 1 else None
 
@@ -139,7 +151,7 @@ class Tracker:
         if ignore is not None:
             self._drop_ignored(ignore)
         self._replenish(image, gray, fine, ignore)
-        self.gray = gray
+        self.gray, self.fine = gray, fine
 
     def _follow(self, gray: np.ndarray, fine: np.ndarray) -> None:
         live, _opt = self.live, self.options
@@ -165,20 +177,73 @@ class Tracker:
         keep = np.nonzero(ok)[0]
         gone = np.nonzero(~ok)[0]
         good = np.zeros(0, bool)
+        step = np.median(xy[keep] - live.xy[keep], axis=0) if len(keep) else np.zeros(2)
+        blurred = streaks(step, self.step_px)
+        fast = max(float(np.hypot(*b)) for b in blurred) > FAST_STEP * self.grid.radius
+        if fast and not self.racing:
+            self.race_began, self.sharp = self.index, (self.gray, live)
+        slowed = self.racing and not fast
+        self.step_before_px, self.step_px, self.racing = self.step_px, step, fast
         if len(keep):
             moved = live.take(keep)
-            found = self._refine(fine, moved.templates, xy[keep], moved.affine)
+            if fast or slowed:
+                found = self._refine_in_blur(fine, moved, xy[keep])
+            else:
+                found = self._refine(fine, moved.templates, xy[keep], moved.affine)
             good = self._trustworthy(found, xy[keep])
             velocity = found.xy - moved.xy
             moved = _Live(moved.id, found.xy, velocity, found.affine, moved.ref_frame, moved.ref_xy, moved.templates)
             sure = np.nonzero(good)[0]
             self.live = moved.take(sure)
             self._record(self.live.id, self.live.xy, found.sigma_px[sure])
-            self._renew_references(fine)
+            self._renew_references(fine, slowed)
             gone = np.r_[gone, keep[~good]]
         else:
             self.live = _Live.empty()
         self._remember(live.take(gone))
+        if slowed:
+            self._rejoin(gray, fine)
+
+    def _refine_in_blur(self, fine: np.ndarray, moved: _Live, xy: np.ndarray):
+        """From the frame before, not from the first appearance: what streaks look like changes too fast.
+
+        Streaks differ over the picture, so its parts are blurred one by one.
+        """
+        step = xy - moved.xy
+        known = np.abs(moved.velocity).max(axis=1) > 0  # not those born in the frame before
+        step_before = np.where(known[:, None], moved.velocity, self.step_before_px)
+        before_px, now_px = streaks(step, step_before)
+        h, w = fine.shape
+        cell = np.clip(moved.xy[:, 1] / h * 3, 0, 2).astype(int) * 6 + np.clip(moved.xy[:, 0] / w * 6, 0, 5).astype(int)
+        groups = []
+        for c in np.unique(cell):
+            rows = np.nonzero(cell == c)[0]
+            near = rows if (known[rows]).sum() >= 4 else np.arange(len(xy))
+            groups.append((rows, np.median(before_px[near], axis=0), np.median(now_px[near], axis=0)))
+
+        # streaks leave little to see along the motion: look at more of the picture, as much as they are long
+        longest = self.shutter.share * max(np.hypot(*now) for _, _, now in groups)
+        grid = PatchGrid(int(np.clip(round(0.6 * longest), self.grid.radius, 2.5 * self.grid.radius)))
+
+        def match(share: float, rows: np.ndarray, before: np.ndarray, now: np.ndarray):
+            margin = 2.5 * grid.radius + 0.5 * max(np.hypot(*before), np.hypot(*now)) + 4
+            old, at_old = _crop(self.fine, moved.xy[rows], margin)
+            new, at_new = _crop(fine, xy[rows], margin)
+            templates = make_templates(line_blur(old, share * now), moved.xy[rows] - at_old, grid)
+            still = np.tile(np.eye(2), (len(rows), 1, 1))
+            found = self._refine(line_blur(new, share * before), templates, xy[rows] - at_new, still, grid=grid)
+            return replace(found, xy=found.xy + at_new)
+
+        differ = np.array([np.hypot(*(now - before)) for _, before, now in groups])
+        if differ.max() > 1.0:
+            trial = [g for g, d in zip(groups, differ, strict=True) if d > 1.0][::2]
+            scores = [np.mean([np.median(match(s, rows[:16], b, n).ncc) for rows, b, n in trial]) for s in SHUTTERS]
+            self.shutter.learn(np.array(scores), float(differ.max()))
+        parts = [match(self.shutter.share, *g) for g in groups]
+        order = np.argsort(np.concatenate([g[0] for g in groups]))
+        found = type(parts[0])(*(np.concatenate([getattr(p, f.name) for p in parts])[order] for f in fields(parts[0])))
+        streak = self.shutter.share * np.concatenate([np.full(len(g[0]), np.hypot(*g[2])) for g in groups])[order]
+        return replace(found, affine=found.affine @ moved.affine, sigma_px=np.hypot(found.sigma_px, STREAK_ERROR * streak))
 
     def _flow(self, gray: np.ndarray, previous: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         window = (self.options.lk_window_px,) * 2
@@ -208,14 +273,14 @@ class Tracker:
         ok &= np.hypot(*(back - previous).T) < self.options.max_backward_px
         return xy.astype(np.float64), ok
 
-    def _refine(self, fine: np.ndarray, templates: Templates, xy: np.ndarray, affine: np.ndarray, slack: float = 1.0):
+    def _refine(self, fine: np.ndarray, templates: Templates, xy: np.ndarray, affine: np.ndarray, slack: float = 1.0, grid=None):
         def part(index: np.ndarray):
             return refine(
                 fine,
                 templates.take(index),
                 xy[index],
                 affine[index],
-                self.grid,
+                grid or self.grid,
                 iterations=self.options.iterations,
                 noise_levels=self.noise,
                 affine_slack=slack,
@@ -232,15 +297,18 @@ class Tracker:
     def _trustworthy(self, found, start: np.ndarray) -> np.ndarray:
         # In grain the best correlation a true match can have is below one: 1/sqrt(1 + (noise/contrast)^2), twice.
         det = found.affine[:, 0, 0] * found.affine[:, 1, 1] - found.affine[:, 0, 1] * found.affine[:, 1, 0]
-        return (found.ncc > self.options.min_ncc) & (found.step_px < 3.0) & (found.sigma_px < 0.5) & (det > 0.3) & (det < 3.0)
+        return (found.ncc > self.options.min_ncc) & (found.step_px < 3.0) & (found.sigma_px < 1.0) & (det > 0.3) & (det < 3.0)
 
-    def _renew_references(self, fine: np.ndarray) -> None:
-        """A patch seen from too different a place gets a new first appearance (at the price of a small random step)."""
+    def _renew_references(self, fine: np.ndarray, after_race: bool) -> None:
+        """A patch seen from too different a place gets a new first appearance (at the price of a small random step).
+
+        So does one whose first appearance was cut out of streaks, once the picture is sharp again.
+        """
         live = self.live
         if not len(live.id):
             return
         change = np.abs(live.affine - np.eye(2)).max(axis=(1, 2))
-        old = np.nonzero(change > 0.22)[0]
+        old = np.nonzero((change > 0.22) | (after_race & (live.ref_frame >= self.race_began)))[0]
         if not len(old):
             return
         fresh = make_templates(fine, live.xy[old], self.grid)
@@ -301,10 +369,45 @@ class Tracker:
             return
         found = self._refine(fine, lost.templates.take(rows), predicted[rows], warp[rows], slack=2.0)
         sure = self._trustworthy(found, predicted[rows]) & (found.ncc > max(0.9, self.options.min_ncc)) & (found.step_px < 2.0)
-        # not on top of a track that lives
-        if sure.any():
-            gap = np.hypot(*(found.xy[:, None] - live.xy[None]).transpose(2, 0, 1)).min(axis=1)
-            sure &= gap > 3.0
+        self._take_back(rows, found, sure)
+
+    def _rejoin(self, gray: np.ndarray, fine: np.ndarray) -> None:
+        """After a whip: what is still in the picture from before it is matched directly, not through the streaks."""
+        before, known = self.sharp
+        self.sharp = None
+        lost = self.lost
+        same, rows = np.intersect1d(known.id, lost.id, return_indices=True)[1:]
+        if len(rows) < 8:
+            return
+        homography = bridge(before, gray)
+        if homography is None:
+            return
+        h, w = gray.shape
+        xy = known.xy[same]
+        predicted = carry(homography, xy)
+        inside = (predicted > 2).all(1) & (predicted[:, 0] < w - 3) & (predicted[:, 1] < h - 3)
+        warp = carry_warp(homography, xy)
+        inside &= (np.abs(warp - np.eye(2)).max(axis=(1, 2)) < 0.8) & (np.linalg.det(warp) > 0.2)
+        same, rows, predicted, warp = same[inside], rows[inside], predicted[inside], warp[inside]
+        if len(rows) < 8:
+            return
+        # parallax moves points off the homography: look around in the picture as it was, brought into line with this one
+        bent = cv2.warpPerspective(before, homography, (w, h), flags=cv2.INTER_LINEAR)
+        near, ok, _ = cv2.calcOpticalFlowPyrLK(
+            bent, gray, predicted, predicted.copy(), winSize=(self.options.lk_window_px,) * 2, maxLevel=2,
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+        )  # fmt: skip
+        start = near.astype(np.float64)
+        found = self._refine(fine, lost.templates.take(rows), start, warp @ known.affine[same], slack=3.0)
+        sure = (ok.ravel() > 0) & self._trustworthy(found, start) & (found.ncc > max(0.9, self.options.min_ncc))
+        self._take_back(rows, found, sure)
+        self.rejoined += int(sure.sum())
+
+    def _take_back(self, rows: np.ndarray, found, sure: np.ndarray) -> None:
+        """Lost tracks (rows of them) that were surely found live on, unless one that lives is there already."""
+        lost, live = self.lost, self.live
+        if sure.any() and len(live.id):
+            sure = sure & (np.hypot(*(found.xy[:, None] - live.xy[None]).transpose(2, 0, 1)).min(axis=1) > 3.0)
         hit = np.nonzero(sure)[0]
         if not len(hit):
             return
@@ -408,6 +511,14 @@ class Tracker:
         if self.pool is not None:
             self.pool.shutdown()
         return TrackedClip(tracks, colour, self.noise, np.array(self.bridging), tuple(self.bridged))
+
+
+def _crop(image: np.ndarray, xy: np.ndarray, margin_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image around the given points, and where its first pixel lies."""
+    h, w = image.shape
+    x0, y0 = np.clip(np.floor(xy.min(axis=0) - margin_px).astype(int), 0, (w - 2, h - 2))
+    x1, y1 = np.clip(np.ceil(xy.max(axis=0) + margin_px).astype(int) + 1, (x0 + 2, y0 + 2), (w, h))
+    return image[y0:y1, x0:x1], np.array([x0, y0], float)
 
 
 def track_clip(
