@@ -22,7 +22,7 @@ WALK_SIGMA = 0.01  # how far scale and shift wander from one frame to the next, 
 FIT_SIGMA = 0.1  # spread of a network's depth at the points
 FIT_POINTS = 20.0  # a network's errors go together over whole regions: a frame's points count as so many at most
 STEADY_FRAMES = 2.0  # reach over time (standard deviation) of the correction
-BLEND_REACH = 3  # frames on either side that a frame is averaged with
+BLEND_REACH = 6  # frames on either side that a frame is averaged with
 
 
 @dataclass(frozen=True)
