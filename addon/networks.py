@@ -13,7 +13,7 @@ import subprocess
 import threading
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from . import compat, job, preferences, solver_process
 
@@ -47,7 +47,7 @@ class Download(job.SolverJob):
         """Progress in words."""
         if self.total:
             return f"{self.identifier}: {self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB"
-        return f"{self.identifier}: {self.done / 1e6:.0f} MB"
+        return f"{self.identifier}: {self.done / 1e6:.0f} MB" if self.done else f"{self.identifier} …"
 
 
 class _State:
@@ -110,6 +110,26 @@ def _tick() -> float | None:
     return None
 
 
+def _start(operator: bpy.types.Operator, name: str, arguments: list[str]) -> set[str]:
+    """Run a `models` command as the one job the preferences show; in the background wait for it."""
+    try:
+        command, env = _command(*arguments)
+    except FileNotFoundError as error:
+        operator.report({"ERROR"}, str(error))
+        return {"CANCELLED"}
+    _state.download = Download(name, command, env)
+    _state.download.start()
+    if bpy.app.background:  # no timers there
+        _state.download.wait()
+        refresh(wait=True)
+        if _state.download.state is not job.JobState.DONE:
+            operator.report({"ERROR"}, f"{_state.download.message} {_state.download.hint}".strip())
+            return {"CANCELLED"}
+    elif not bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.register(_tick, first_interval=_TICK_S, persistent=True)
+    return {"FINISHED"}
+
+
 class HOLDFAST_OT_network_get(bpy.types.Operator):
     """Fetch this depth network to this machine. Goes on where an earlier try broke off"""
 
@@ -139,22 +159,7 @@ class HOLDFAST_OT_network_get(bpy.types.Operator):
             arguments.append(f"--mirror={mirror}")
         if self.sha256:
             arguments.append(f"--accept-hash={self.sha256}")
-        try:
-            command, env = _command(*arguments)
-        except FileNotFoundError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        _state.download = Download(self.identifier, command, env)
-        _state.download.start()
-        if bpy.app.background:  # no timers there
-            _state.download.wait()
-            refresh(wait=True)
-            if _state.download.state is not job.JobState.DONE:
-                self.report({"ERROR"}, f"{_state.download.message} {_state.download.hint}".strip())
-                return {"CANCELLED"}
-        elif not bpy.app.timers.is_registered(_tick):
-            bpy.app.timers.register(_tick, first_interval=_TICK_S, persistent=True)
-        return {"FINISHED"}
+        return _start(self, self.identifier, arguments)
 
 
 class HOLDFAST_OT_network_cancel(bpy.types.Operator):
@@ -168,6 +173,64 @@ class HOLDFAST_OT_network_cancel(bpy.types.Operator):
         if _state.download is not None:
             _state.download.cancel()
         return {"FINISHED"}
+
+
+class HOLDFAST_OT_network_add(bpy.types.Operator):
+    """Use an ONNX depth network of your own, or one fetched by hand. A known file needs no answers; of another one the size
+    and the names are read from the file, and the rest is asked here"""
+
+    bl_idname = "holdfast.network_add"
+    bl_label = "Add Network File"
+    bl_options = {"INTERNAL"}
+
+    filepath: StringProperty(subtype="FILE_PATH", description="The ONNX file")
+    filter_glob: StringProperty(default="*.onnx", options={"HIDDEN"}, description="Files shown")
+    meaning: EnumProperty(
+        name="Output Is",
+        items=(
+            ("disparity", "Disparity", "Large is near, up to scale and shift: MiDaS, Depth Anything V1 and V2"),
+            ("depth", "Depth", "Large is far, up to scale"),
+            ("metric", "Depth in Metres", "Large is far, in metres"),
+            ("log_depth", "Log Depth", "The logarithm of depth"),
+            ("inverse_depth", "Inverse Depth", "One over depth, up to scale alone"),
+        ),
+        description="What the network's output stands for",
+    )
+    normalise: EnumProperty(
+        name="Fed With",
+        items=(
+            ("imagenet", "ImageNet", "0 to 1, then ImageNet's mean and deviation"),
+            ("half", "-1 to 1", "0 to 1, then mean and deviation of one half"),
+            ("unit", "0 to 1", "Pixel values as fractions"),
+            ("255", "0 to 255", "Pixel values as they are"),
+        ),
+        description="How pixel values are fed",
+    )
+    channels: EnumProperty(
+        name="Colours",
+        items=(("RGB", "RGB", "Red first"), ("BGR", "BGR", "Blue first, as OpenCV reads pictures")),
+        description="Order of the colours",
+    )
+    short_side: IntProperty(
+        name="Short Side", default=384, min=32, max=4096, description="Of its input in px, where any size is taken"
+    )
+    multiple: IntProperty(name="Multiple Of", default=32, min=1, max=256, description="What the input's sides are multiples of")
+    output: StringProperty(name="Output", description="Name of the output that is the depth, where there are several")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if _state.download is not None and _state.download.state.active:
+            self.report({"ERROR"}, "Another network is being fetched")
+            return {"CANCELLED"}
+        path = bpy.path.abspath(self.filepath)
+        arguments = ["add", path, "--events", f"--meaning={self.meaning}", f"--normalise={self.normalise}"]
+        arguments += [f"--channels={self.channels}", f"--short-side={self.short_side}", f"--multiple={self.multiple}"]
+        if self.output:
+            arguments.append(f"--output={self.output}")
+        return _start(self, bpy.path.basename(path), arguments)
 
 
 class HOLDFAST_OT_networks_refresh(bpy.types.Operator):
@@ -188,6 +251,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         refresh()
     row = layout.row()
     row.label(text="Depth Networks")
+    row.operator("holdfast.network_add", icon="FILEBROWSER")
     row.operator("holdfast.networks_refresh", text="", icon="FILE_REFRESH")
     if _state.problem:
         layout.label(text=_state.problem, icon="ERROR")
@@ -237,7 +301,7 @@ def _draw_download(layout: bpy.types.UILayout) -> None:
             box.label(text=download.hint)
 
 
-_CLASSES = (HOLDFAST_OT_network_get, HOLDFAST_OT_network_cancel, HOLDFAST_OT_networks_refresh)
+_CLASSES = (HOLDFAST_OT_network_get, HOLDFAST_OT_network_cancel, HOLDFAST_OT_network_add, HOLDFAST_OT_networks_refresh)
 
 
 def register() -> None:

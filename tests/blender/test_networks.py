@@ -49,7 +49,11 @@ def online(blender, monkeypatch):
 
     def allow(yes: bool) -> None:
         app = type("App", (), {"online_access": yes, "background": True, "timers": blender.app.timers})()
-        fake = type("Bpy", (), {"app": app, "types": blender.types, "utils": blender.utils, "context": blender.context})()
+        fake = type(
+            "Bpy",
+            (),
+            {"app": app, "types": blender.types, "utils": blender.utils, "path": blender.path, "context": blender.context},
+        )()
         monkeypatch.setattr(networks, "bpy", fake)
 
     return allow
@@ -89,6 +93,20 @@ def test_errors_are_one_line(blender, mirror, online):
     with pytest.raises(RuntimeError) as error:
         blender.ops.holdfast.network_get(identifier="depth-anything-v2-small")
     assert "bytes" in str(error.value) and "Traceback" not in str(error.value)
+
+
+def test_a_network_of_ones_own_is_added_with_what_it_does_not_say(blender, mirror, online, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    from addon import networks
+    from tests.depth_graphs import write_graph
+
+    online(False)  # nothing is fetched
+    path = write_graph(tmp_path / "mine.onnx", output_name="far", extras={"sure": 0.5}, size=(96, 128))
+    assert onnx.load(path)
+    with pytest.raises(RuntimeError, match="--output"):
+        blender.ops.holdfast.network_add(filepath=str(path), meaning="depth")
+    assert blender.ops.holdfast.network_add(filepath=str(path), meaning="depth", normalise="unit", output="far") == {"FINISHED"}
+    assert "mine" in [entry["id"] for entry in networks._state.entries] and (mirror / "mine.onnx.json").is_file()
 
 
 class Layout:
