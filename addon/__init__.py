@@ -12,6 +12,7 @@ import importlib
 # In the order they register; the reverse is the order they go.
 _MODULES = (
     "preferences",
+    "networks",
     "properties",
     "refine_properties",
     "session",

@@ -61,7 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_refine_parser(commands)
     from .batch_cli import add_batch_parser
+    from .depth_command import add_depth_parser
 
+    add_depth_parser(commands)
     add_batch_parser(commands)
     return parser
 
