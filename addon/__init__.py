@@ -10,7 +10,27 @@ from __future__ import annotations
 import importlib
 
 # In the order they register; the reverse is the order they go.
-_MODULES = ("preferences", "properties", "session", "operators", "operators_scene", "operators_fix", "panels", "cli")
+_MODULES = (
+    "preferences",
+    "networks",
+    "properties",
+    "refine_properties",
+    "session",
+    "overlay",
+    "proxy_material",
+    "compositing",
+    "persistence",
+    "operators",
+    "operators_scene",
+    "operators_fix",
+    "operators_refine",
+    "track_table",
+    "error_graph",
+    "asset_drop",
+    "panels",
+    "panels_refine",
+    "cli",
+)
 
 _registered: list = []
 

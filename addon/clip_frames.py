@@ -31,6 +31,10 @@ class Numbering:
         """Frame of a tracking marker on the clip's image `number`."""
         return number - self.first - self.frame_offset + 1
 
+    def number_of_marker(self, frame: int) -> int:
+        """Number of the clip's image that a marker at `frame` sits on."""
+        return frame + self.first + self.frame_offset - 1
+
 
 def sequence_number(path: str) -> int:
     """The number in a sequence's file name: its last group of digits before the extension. 0 where there is none."""

@@ -19,6 +19,11 @@ def _channels(owner: bpy.types.ID, name: str):
     if action is None:
         action = bpy.data.actions.new(name)
         animation.action = action
+    elif action.users > 1:  # of a copied scene: each has its own from now on
+        before = getattr(animation, "action_slot", None)
+        action = animation.action = action.copy()
+        if before is not None:
+            animation.action_slot = action.slots.get(before.identifier)
     if not hasattr(action, "slots"):  # before 4.4
         return action.fcurves
     slot = animation.action_slot
@@ -135,3 +140,38 @@ def alpha_over_inputs(node: bpy.types.Node) -> tuple[bpy.types.NodeSocket, bpy.t
     if "Background" in node.inputs:
         return node.inputs["Background"], node.inputs["Foreground"]
     return node.inputs[1], node.inputs[2]
+
+
+def existing_compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
+    """The scene's compositor tree, if it has one."""
+    return scene.compositing_node_group if hasattr(scene, "compositing_node_group") else scene.node_tree
+
+
+def output_socket(node: bpy.types.Node, name: str) -> bpy.types.NodeSocket | None:
+    """An output of a node by name, if it is there and in use."""
+    socket = node.outputs.get(name)
+    return socket if socket is not None and socket.enabled else None
+
+
+def multiply_node(tree: bpy.types.NodeTree):
+    """A node that multiplies colours: (node, factor, first, second, result). From 5.0 it is the shaders' mix node."""
+    if bpy.app.version >= (5, 0, 0):
+        node = tree.nodes.new("ShaderNodeMix")
+        node.data_type, node.blend_type = "RGBA", "MULTIPLY"
+        colours = [socket for socket in node.inputs if socket.type == "RGBA" and socket.enabled]
+        result = next(socket for socket in node.outputs if socket.type == "RGBA" and socket.enabled)
+        return node, multiply_factor(node), colours[0], colours[1], result
+    node = tree.nodes.new("CompositorNodeMixRGB")
+    node.blend_type = "MULTIPLY"
+    return node, node.inputs[0], node.inputs[1], node.inputs[2], node.outputs[0]
+
+
+def multiply_factor(node: bpy.types.Node) -> bpy.types.NodeSocket:
+    """The factor of a `multiply_node`."""
+    return next(socket for socket in node.inputs if socket.type == "VALUE" and socket.enabled)
+
+
+def enable_shadows(scene: bpy.types.Scene) -> None:
+    """Have EEVEE compute shadows: scenes made by scripts start without them in 4.x."""
+    if hasattr(scene.eevee, "use_shadows"):
+        scene.eevee.use_shadows = True

@@ -98,7 +98,7 @@ def apply(scene: bpy.types.Scene, uid: str, change: np.ndarray) -> None:
         raise FixError("This scene has no solve of the clip")
     matrix = Matrix(change.tolist())
     parent.matrix_world = matrix @ parent.matrix_world
-    for prop in scene_objects.tagged(scene, uid, scene_objects.PROP):
+    for prop in scene_objects.riders(scene, uid):
         prop.matrix_world = matrix @ prop.matrix_world
     bpy.context.view_layer.update()
 

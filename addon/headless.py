@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bpy
 
-from . import importer, job, jobfolder, lock_test, preferences, properties, props, scene_objects, solver_process
+from . import compat, importer, job, jobfolder, lock_test, preferences, properties, props, scene_objects, solver_process
 
 
 class SolveFailed(Exception):
@@ -39,6 +39,7 @@ def solve_clip(clip_path: str | Path, out_dir: str | Path, settings: dict | None
 def new_scene(name: str) -> bpy.types.Scene:
     """A fresh scene, made the current one. Blender's own start-up scene goes if nobody has worked in it."""
     scene = bpy.data.scenes.new(name)
+    compat.enable_shadows(scene)
     window = bpy.context.window or (bpy.context.window_manager.windows[0] if bpy.context.window_manager.windows else None)
     if window is not None:
         window.scene = scene
@@ -153,7 +154,7 @@ def save_blend(path: str | Path) -> Path:
         if clip.library:
             continue
         if clip.holdfast.solved:
-            clip.holdfast.job_folder = importer.relative_path(importer.job_folder_of(clip), path.parent)
+            importer.note_folder(clip, importer.job_folder_of(clip), path.parent)
         clip.filepath = importer.relative_path(Path(bpy.path.abspath(clip.filepath)), path.parent)
     # Paths are as they must be after saving: Blender need not change them.
     bpy.ops.wm.save_as_mainfile(filepath=str(path), relative_remap=False)

@@ -17,6 +17,7 @@ from mathutils import Matrix
 
 from . import (
     clip_frames,
+    error_graph,
     jobfolder,
     orientation,
     properties,
@@ -26,9 +27,12 @@ from . import (
     scene_objects,
     scene_points,
     surfaces,
+    track_edits,
+    track_table,
 )
 
 _ANCHOR_KEY = "holdfast_anchor"  # on the parent: {"number", "c2w", "depth"} of the solve it belongs to
+_WORLD_KEY = "holdfast_world"  # on the parent: id of the solves' world it stands up; refined solves share their solve's
 _AUTO_KEY = "holdfast_stand"  # on the parent: the matrix that was chosen automatically
 
 
@@ -46,29 +50,65 @@ class Imported:
     scene_matches: bool
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What can be read and computed of a job folder without Blender, in another thread."""
+
+    shot: jobfolder.Shot
+    stand: orientation.Stand
+    meshes: dict[int, tuple[np.ndarray, np.ndarray]]  # depth meshes of the covering keyframes, under the stand's own matrix
+    choice: scene_clip.TrackChoice
+    errors: list[quality.TrackError]
+
+
+def prepare(folder: str | Path, marker_limit: int) -> Prepared:
+    """Read a job folder and compute what its import needs. Touches nothing of Blender. Raises JobFolderError."""
+    shot = jobfolder.read_shot(folder)
+    stand = orientation.stand_up(shot)
+    return Prepared(
+        shot,
+        stand,
+        surfaces.depth_meshes(shot, stand.scene_from_world, stand.ground),
+        scene_clip.choose(shot, marker_limit),
+        quality.track_errors(shot),
+    )
+
+
 def import_shot(
-    scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: str | Path, scene_setup: str = "AUTO", with_surfaces: bool = True
+    scene: bpy.types.Scene,
+    clip: bpy.types.MovieClip,
+    folder: str | Path,
+    scene_setup: str = "AUTO",
+    with_surfaces: bool = True,
+    prepared: Prepared | None = None,
 ) -> Imported:
     """Read a job folder and build or renew the clip's part of a scene.
 
     scene_setup: "SET" gives the scene the clip's range, rate, resolution and pixel aspect and makes our camera the active one;
-    "KEEP" leaves the scene as it is; "AUTO" sets it only where nobody has worked in it. Raises JobFolderError.
+    "KEEP" leaves the scene as it is; "AUTO" sets it only where nobody has worked in it. prepared: of the same folder, where
+    it was read in advance. Raises JobFolderError.
     """
-    shot = jobfolder.read_shot(folder)  # everything is read before anything is changed
+    prepared = prepared or prepare(folder, clip.holdfast.marker_limit)  # everything is read before anything is changed
+    shot = prepared.shot
     uid = properties.ensure_uid(clip)
     sensor_mm = properties.sensor_width_mm(clip)
     stem = Path(clip.name).stem
     collection = scene_objects.ensure_collection(scene, uid, f"Holdfast {stem}")
-    parent, scale, words = _stand(scene, collection, uid, shot, stem)
+    parent, scale, words = _stand(scene, collection, uid, shot, prepared.stand, stem)
     camera = scene_camera.build_camera(scene, collection, clip, shot, parent, uid, scale, sensor_mm)
     points = scene_points.build_points(scene, collection, clip, shot, parent, uid)
     scene_clip.set_clip_lens(clip, shot, sensor_mm)
-    track_count = scene_clip.write_tracks(clip, shot, clip.holdfast.marker_limit)
+    track_count = scene_clip.write_tracks(clip, shot, prepared.choice)
+    track_edits.note_written(clip, shot)
+    track_table.fill(clip, shot, prepared.errors)
+    error_graph.draw(uid, shot.numbers, shot.error_px)
 
     wanted = scene_camera.wanted_settings(clip, shot)
     in_use = scene_camera.scene_in_use(scene)
     scene_set = scene_setup == "SET" or (scene_setup == "AUTO" and not in_use)
     if scene_set:
+        if not in_use:
+            scene_camera.hide_startup_cube(scene)
         scene_camera.apply_settings(scene, wanted)
         scene.frame_set(int(np.clip(scene.frame_current, wanted["frame_start"], wanted["frame_end"])))
     if scene.camera is None or scene_set:
@@ -77,21 +117,30 @@ def import_shot(
     scene.active_clip = clip
     bpy.context.view_layer.update()
     if with_surfaces:
-        surfaces.build_surfaces(scene, collection, clip, shot, parent, uid, has_ground=bool(parent.get("holdfast_ground")))
+        has_ground = bool(parent.get("holdfast_ground"))
+        as_prepared = np.abs(np.array(parent.matrix_basis) - prepared.stand.scene_from_world).max() < 1e-4 * scale
+        meshes = prepared.meshes if as_prepared else None
+        surfaces.build_surfaces(scene, collection, clip, shot, parent, uid, has_ground, meshes)
     _note_result(clip, shot, words, sensor_mm)
     return Imported(shot, collection, parent, camera, points, track_count, scene_set, scene_camera.scene_matches(scene, wanted))
 
 
 def _stand(
-    scene: bpy.types.Scene, collection: bpy.types.Collection, uid: str, shot: jobfolder.Shot, stem: str
+    scene: bpy.types.Scene,
+    collection: bpy.types.Collection,
+    uid: str,
+    shot: jobfolder.Shot,
+    stand: orientation.Stand,
+    stem: str,
 ) -> tuple[bpy.types.Object, float, str]:
     """The parent empty, standing the scene up. Returns it, its scale, and words about it."""
     parent = scene_objects.find(scene, uid, scene_objects.PARENT)
-    stand = orientation.stand_up(shot)
-    matrix, words = stand.scene_from_world, stand.words
+    matrix, words, chosen = stand.scene_from_world, stand.words, True
     if parent is None:
         parent = scene_objects.ensure_object(scene, collection, uid, scene_objects.PARENT, f"{stem} Scene", None)
         parent.empty_display_type = "PLAIN_AXES"
+    elif parent.get(_WORLD_KEY) == shot.world_id:
+        matrix, words, chosen = np.array(parent.matrix_basis), "Kept in its place", False
     elif _worth_keeping(scene, uid, parent):
         anchor = json.loads(parent[_ANCHOR_KEY])
         index = shot.index_of(anchor["number"])
@@ -101,7 +150,7 @@ def _stand(
                 np.array(anchor["c2w"]), anchor["depth"], shot.c2w[index], float(np.median(depths))
             )
             matrix = np.array(parent.matrix_basis) @ old_from_new
-            words = "Kept in the place of the last solve"
+            words, chosen = "Kept in the place of the last solve", False
     scale = float(np.cbrt(max(1e-30, np.linalg.det(matrix[:3, :3]))))
     parent.empty_display_size = 0.5 / scale
     parent.matrix_basis = Matrix(matrix.tolist())
@@ -113,8 +162,11 @@ def _stand(
             "depth": float(np.median(depths)) if len(depths) else 1.0,
         }
     )
-    parent[_AUTO_KEY] = [float(x) for row in parent.matrix_basis for x in row]
-    parent["holdfast_ground"] = stand.ground
+    if chosen:  # what the artist fixed once is kept by all solves that follow
+        parent[_AUTO_KEY] = [float(x) for row in parent.matrix_basis for x in row]
+    if chosen or parent.get(_WORLD_KEY) != shot.world_id:
+        parent["holdfast_ground"] = stand.ground
+    parent[_WORLD_KEY] = shot.world_id
     return parent, scale, words
 
 
@@ -123,14 +175,14 @@ def _worth_keeping(scene: bpy.types.Scene, uid: str, parent: bpy.types.Object) -
     if _ANCHOR_KEY not in parent or _AUTO_KEY not in parent:
         return False
     moved = np.abs(np.array(parent.matrix_basis).ravel() - np.array(parent[_AUTO_KEY][:])).max() > 1e-5
-    return bool(moved or scene_objects.tagged(scene, uid, scene_objects.PROP))
+    return bool(moved or scene_objects.riders(scene, uid))
 
 
 def _note_result(clip: bpy.types.MovieClip, shot: jobfolder.Shot, words: str, sensor_mm: float) -> None:
     """Keep the result in words with the clip."""
     note, verdict = clip.holdfast, shot.verdict
     note.solved = True
-    note.job_folder = relative_path(shot.folder)
+    note_folder(clip, shot.folder)
     note.status = str(verdict.get("status", ""))
     note.summary = str(verdict.get("summary", ""))
     note.statements = "\n".join(str(s) for s in verdict.get("statements") or ())
@@ -178,5 +230,15 @@ def relative_path(path: Path, start: Path | None = None) -> str:
 
 
 def job_folder_of(clip: bpy.types.MovieClip) -> Path:
-    """Folder of the clip's last solve."""
-    return Path(bpy.path.abspath(clip.holdfast.job_folder))
+    """Folder of the clip's last solve. Where it is not found relative to the file (an appended clip), its last known place."""
+    own = clip.holdfast
+    folder = Path(bpy.path.abspath(own.job_folder, library=clip.library))
+    if own.job_folder_known and not (folder / "solve.json").is_file() and (Path(own.job_folder_known) / "solve.json").is_file():
+        return Path(own.job_folder_known)
+    return folder
+
+
+def note_folder(clip: bpy.types.MovieClip, folder: Path, start: Path | None = None) -> None:
+    """Keep the place of a clip's solve: relative to a folder (that of the saved .blend by default), and as it is."""
+    clip.holdfast.job_folder = relative_path(folder, start)
+    clip.holdfast.job_folder_known = str(Path(folder).resolve())

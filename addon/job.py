@@ -21,7 +21,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import events
+from . import events, live
 
 KILL_AFTER_S = 0.5  # a solver that does not end by itself within this time after Cancel is killed
 DRAIN_S = 1.0  # how long pipes may stay open after the process ended (a grandchild may hold them)
@@ -60,7 +60,7 @@ class SolverJob:
 
     command: the whole command line. env: the process's environment. cwd: where it runs. out_dir: its job folder.
     Public results: `state`, `stage`, `done`, `total`, `fraction`, `eta_s`, `warnings`, `message`, `hint`, `code`,
-    `result` (the result event's fields), `preview` (the last preview event's fields).
+    `result` (the result event's fields), `picture` (what the preview events show).
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class SolverJob:
         self.hint = ""
         self.code = ""
         self.result: dict = {}
-        self.preview: dict | None = None
+        self.picture = live.LivePicture()
         self.exit_code: int | None = None
         self.started_at = 0.0
         self.ended_at = 0.0
@@ -202,7 +202,7 @@ class SolverJob:
         elif event.kind == "warning":
             self.warnings.append(event.text("message"))
         elif event.kind == "preview":
-            self.preview = event.data
+            return self.picture.take(event.data)
         elif event.kind == "result":
             self.result = event.data
         elif event.kind == "error":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ class Tracks:
     label: np.ndarray
     held_out: np.ndarray
     point: np.ndarray
+    muted: np.ndarray | None = None  # (N,) bool: left out by the artist; None where nobody was
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,12 @@ class Shot:
     def middle(self) -> int:
         """Index of the middle solved frame."""
         return len(self.numbers) // 2
+
+    @property
+    def world_id(self) -> str:
+        """Names the world frame: a refined solve lies in that of the solve it was made from."""
+        given = self.data.get("world_id")
+        return str(given) if given else hashlib.sha256(np.ascontiguousarray(self.c2w, "<f8").tobytes()).hexdigest()[:16]
 
     @property
     def focal_varies(self) -> bool:
@@ -175,6 +183,7 @@ def _tracks(path: Path) -> Tracks | None:
             label,
             held,
             point,
+            np.asarray(file["muted"], bool) if "muted" in file else None,
         )
 
 

@@ -32,7 +32,7 @@ def render_lock_frames(
         folder = Path(temporary)
         plates = pictures.render_plates(clip, frames, size, folder)
         compat.use_cycles_cpu(scene, samples)
-        _ensure_light(scene, clip)
+        ensure_light(scene, clip)
         written = []
         for frame, plate in zip(frames, plates):
             scene.frame_set(frame)
@@ -96,6 +96,10 @@ class _render_state(contextlib.AbstractContextManager):
         self.kept += [(scene.cycles, n, getattr(scene.cycles, n)) for n in self._CYCLES if hasattr(scene, "cycles")]
         image = render.image_settings
         self.kept += [(image, n, getattr(image, n)) for n in ("file_format", "color_mode", "color_depth")]
+        # With the shadow catcher as a pass of its own there would be no shadows in the picture.
+        self.kept += [(v.cycles, "use_pass_shadow_catcher", v.cycles.use_pass_shadow_catcher) for v in scene.view_layers]
+        for layer in scene.view_layers:
+            layer.cycles.use_pass_shadow_catcher = False
         self.frame, self.active = scene.frame_current, scene.camera
         self.copy = self.camera.data.copy()  # the render may need a wider sensor: never the artist's camera
         self.original = self.camera.data
@@ -134,7 +138,7 @@ class _render_state(contextlib.AbstractContextManager):
         return False
 
 
-def _ensure_light(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> None:
+def ensure_light(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> None:
     """A sun and a grey sky for scenes without any light of their own."""
     if not any(ob.type == "LIGHT" for ob in scene.objects):
         data = bpy.data.lights.new("Holdfast Sun", "SUN")

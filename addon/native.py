@@ -154,7 +154,7 @@ def _write_exact(clip: bpy.types.MovieClip, shot: jobfolder.Shot, chosen: np.nda
         name = f"{OBJECT_PREFIX}{row:03d}"
         track = have.pop(name, None) or clip.tracking.tracks.new(name=name, frame=frames[live[0]] if live else 1)
         track.name = name
-        scene_clip.write_markers(track, [frames[i] for i in live], [places[i, row].tolist() for i in live])
+        scene_clip.write_markers(track, [frames[i] for i in live], [[places[i, row, 0], 1.0 - places[i, row, 1]] for i in live])
         track.weight, track.hide, track.lock = 1.0, True, True
     for track in have.values():
         track.weight, track.hide = 0.0, True

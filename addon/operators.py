@@ -39,7 +39,7 @@ class HOLDFAST_OT_solve(bpy.types.Operator):
             cls.poll_message_set("Open footage first")
             return False
         running = session.job_of(clip)
-        return not (running and running.solver.state.active)
+        return not (running and running.busy)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         clip = properties.clip_of_context(context)
@@ -159,6 +159,20 @@ class HOLDFAST_OT_open_footage(bpy.types.Operator, ImportHelper):
     bl_label = "Open Footage"
     bl_options = {"REGISTER", "UNDO"}
 
+    filepath: StringProperty(
+        subtype="FILE_PATH", options={"SKIP_SAVE"}, description="The movie, or the first image of a sequence"
+    )
+    filter_glob: StringProperty(
+        default="*.mp4;*.mov;*.m4v;*.mkv;*.avi;*.webm;*.mxf;*.mpg;*.mpeg;*.png;*.jpg;*.jpeg;*.tif;*.tiff;*.exr;*.dpx",
+        options={"HIDDEN"},
+        description="Files shown",
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self.filepath:  # dropped on us
+            return self.execute(context)
+        return super().invoke(context, event)
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
             clip = bpy.data.movieclips.load(self.filepath, check_existing=True)
@@ -171,6 +185,51 @@ class HOLDFAST_OT_open_footage(bpy.types.Operator, ImportHelper):
         context.scene.holdfast.clip = clip
         if context.space_data is not None and context.space_data.type == "CLIP_EDITOR":
             context.space_data.clip = clip
+        return {"FINISHED"}
+
+
+class HOLDFAST_FH_footage(bpy.types.FileHandler):
+    """Movies dropped on a Holdfast panel, or on the Clip editor, are opened as footage"""
+
+    bl_idname = "HOLDFAST_FH_footage"
+    bl_label = "Footage for Holdfast"
+    bl_import_operator = "holdfast.open_footage"
+    bl_file_extensions = ".mp4;.mov;.m4v;.mkv;.avi;.webm;.mxf;.mpg;.mpeg"
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        # On the viewport itself a movie may be meant as a reference or a strip: there Blender's own ways stay.
+        area, region = context.area, context.region
+        return bool(area and (area.type == "CLIP_EDITOR" or (area.type == "VIEW_3D" and region and region.type == "UI")))
+
+
+class HOLDFAST_OT_lens_preset(bpy.types.Operator):
+    """Set the sensor's width, and a focal length where the camera has one lens only, from a list of cameras"""
+
+    bl_idname = "holdfast.lens_preset"
+    bl_label = "Camera"
+    bl_options = {"REGISTER", "UNDO"}
+
+    camera: EnumProperty(
+        name="Camera",
+        items=tuple(
+            (key, name, f"Sensor {sensor:g} mm wide" + (f", focal length {focal:g} mm" if focal else ""))
+            for key, name, sensor, focal in properties.CAMERAS
+        ),
+        description="The camera the shot was made with; the width is that of the area the movie shows",
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return properties.clip_of_context(context) is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        own = properties.clip_of_context(context).holdfast
+        _, name, sensor, focal = next(row for row in properties.CAMERAS if row[0] == self.camera)
+        own.sensor, own.sensor_mm = "CUSTOM", sensor
+        if focal:
+            own.focal_mm = focal
+        self.report({"INFO"}, f"{name}: sensor {sensor:g} mm" + (f", focal length {focal:g} mm as a start" if focal else ""))
         return {"FINISHED"}
 
 
@@ -209,6 +268,8 @@ CLASSES = (
     HOLDFAST_OT_import_solve,
     HOLDFAST_OT_import_folder,
     HOLDFAST_OT_open_footage,
+    HOLDFAST_FH_footage,
+    HOLDFAST_OT_lens_preset,
     HOLDFAST_OT_set_scene,
 )
 

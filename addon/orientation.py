@@ -2,8 +2,9 @@
 """Standing the scene up: from the solver's arbitrary frame to z up, ground at z = 0, forward along +y, at a useful scale.
 
 A solve fixes the scene up to a similarity. What is chosen here, in this order: what solve.json says (`world_up`, `ground`); the
-largest plane below the camera that is level in the picture's sideways direction (people hold cameras without much roll, but pitch
-them freely); else the camera of the middle frame is taken as level. No Blender here.
+axis a panning camera turned about; the largest plane below the camera that is level in the picture's sideways direction (people
+hold cameras without much roll, and pitch them, but seldom steeply); else the camera of the middle frame is taken as level.
+No Blender here.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from . import coordinates, jobfolder
 MEDIAN_DEPTH_M = 5.0  # depth of the median point in a scene whose true scale is unknown
 _MAX_PITCH_DEG = 60.0
 _MAX_ROLL_DEG = 12.0
+_USUAL_PITCH_DEG = 30.0  # planes that ask for a steeper camera must carry more of the samples
+_MIN_PAN_DEG = 4.0  # a pan must turn this much to show its axis
 _MIN_GROUND_SHARE = 0.10  # of the samples, for a plane to be called ground
 _MAX_BELOW_SHARE = 0.06  # of the samples that may lie under the ground
+_CLEAR_SHARE = 0.02  # where hardly anything lies under a plane, half as many samples on it will do
 _HYPOTHESES = 600
 
 
@@ -39,15 +43,20 @@ def stand_up(shot: jobfolder.Shot) -> Stand:
     median = float(np.median(depths)) if len(depths) else 1.0
     scale = 1.0 if shot.metric or not median > 0 else MEDIAN_DEPTH_M / median
     given_up = _vector(shot.data.get("world_up"))
+    axis = pan_axis(shot) if given_up is None else None
+    given_up = given_up if axis is None else axis
     plane = _given_ground(shot.data.get("ground"))
     source = "ground given by the solver"
     if plane is None:
         plane = find_ground(shot, given_up)
         source = "ground found from the points"
+        if plane is not None and axis is not None:
+            plane, source = _level(shot, plane, axis), "ground found from the points, level by the axis of the pan"
     if plane is not None:
         normal, offset = plane
     elif given_up is not None:
-        normal, offset, source = given_up, None, "no ground found; up given by the solver"
+        normal, offset = given_up, None
+        source = "no ground found; up by the axis of the pan" if axis is not None else "no ground found; up given by the solver"
     else:
         normal, offset, source = -camera[:3, 1], None, "no ground found; the camera is taken as level"
     if offset is None:  # stand on the lowest of what is seen
@@ -76,9 +85,18 @@ def find_ground(shot: jobfolder.Shot, up: np.ndarray | None = None) -> tuple[np.
     Random sample consensus over the solved points and a coarse grid of the middle keyframe's depth. A plane counts when the
     camera is above it, it is level sideways in the picture, it carries a tenth of the samples and next to nothing lies below.
     """
+    points, grid = _good_points(shot), _depth_samples(shot)
+    found = _find_plane(shot, points, grid, up)
+    if found is None and len(grid) and len(points) >= 100:  # the network's depth may be bent where the points are not
+        found = _find_plane(shot, points, grid[:0], up)
+    return found
+
+
+def _find_plane(
+    shot: jobfolder.Shot, points: np.ndarray, grid: np.ndarray, up: np.ndarray | None
+) -> tuple[np.ndarray, float] | None:
+    """`find_ground` from given samples, (N, 3) and (M, 3) world."""
     camera = shot.c2w[shot.middle]
-    points = _good_points(shot)
-    grid = _depth_samples(shot)
     samples = np.concatenate([points, grid]) if len(grid) else points
     if len(samples) < 30:
         return None
@@ -104,6 +122,9 @@ def find_ground(shot: jobfolder.Shot, up: np.ndarray | None = None) -> tuple[np.
     for normal, offset in zip(normals[allowed], offsets[allowed]):
         height = local @ normal - offset
         score = weights[np.abs(height) < tolerance].sum() - 2.0 * weights[height < -3.0 * tolerance].sum()
+        if level is None:
+            pitch = np.degrees(np.arctan2(normal[2], -normal[1]))
+            score *= np.exp(-0.5 * (pitch / _USUAL_PITCH_DEG) ** 2)
         if score > best[0]:
             best = (score, (normal, offset))
     if best[1] is None:
@@ -117,10 +138,40 @@ def find_ground(shot: jobfolder.Shot, up: np.ndarray | None = None) -> tuple[np.
     height = local @ normal - offset
     inside = weights[np.abs(height) < tolerance].sum()
     below = weights[height < -3.0 * tolerance].sum()
-    if inside < _MIN_GROUND_SHARE or below > _MAX_BELOW_SHARE or not _may_be_ground(normal[None], level)[0] or offset >= 0:
+    enough = _MIN_GROUND_SHARE if below > _CLEAR_SHARE else 0.5 * _MIN_GROUND_SHARE
+    if inside < enough or below > _MAX_BELOW_SHARE or not _may_be_ground(normal[None], level)[0] or offset >= 0:
         return None
     world_normal = camera[:3, :3] @ normal
     return world_normal, float(offset + world_normal @ camera[:3, 3])
+
+
+def pan_axis(shot: jobfolder.Shot) -> np.ndarray | None:
+    """The axis (3,) world, upwards, about which a camera on a tripod panned; None for other moves.
+
+    Tripods are set up level: the pan's axis is plumb, which single-image depth is not.
+    """
+    if shot.verdict.get("motion") != "rotation" or len(shot.numbers) < 3:
+        return None
+    turns = np.einsum("nij,kj->nik", shot.c2w[:, :3, :3], shot.c2w[shot.middle, :3, :3])  # against the middle frame, in world
+    angle = np.arccos(np.clip((np.trace(turns, axis1=1, axis2=2) - 1.0) / 2.0, -1.0, 1.0))
+    axes = np.stack([turns[:, 2, 1] - turns[:, 1, 2], turns[:, 0, 2] - turns[:, 2, 0], turns[:, 1, 0] - turns[:, 0, 1]], 1)
+    length = np.linalg.norm(axes, axis=1, keepdims=True)
+    vectors = np.where(length > 1e-9, axes / np.maximum(length, 1e-9), 0.0) * angle[:, None]
+    spread, directions = np.linalg.svd(vectors, full_matrices=False)[1:]
+    up = -shot.c2w[shot.middle, :3, 1]
+    axis = directions[0] if directions[0] @ up > 0 else -directions[0]
+    if np.ptp(vectors @ axis) < np.radians(_MIN_PAN_DEG) or spread[1] > 0.1 * spread[0] or axis @ up < np.cos(np.radians(40.0)):
+        return None
+    return axis
+
+
+def _level(shot: jobfolder.Shot, plane: tuple[np.ndarray, float], up: np.ndarray) -> tuple[np.ndarray, float]:
+    """A plane turned level about the middle of the points that lie on it."""
+    camera = shot.c2w[shot.middle]
+    points = np.concatenate([_good_points(shot), _depth_samples(shot)])
+    depth = np.abs((points - camera[:3, 3]) @ camera[:3, 2])
+    inside = np.abs(points @ plane[0] - plane[1]) < 0.012 * depth
+    return up, float(np.median(points[inside] @ up)) if inside.any() else plane[1]
 
 
 def _may_be_ground(normals: np.ndarray, level: np.ndarray | None) -> np.ndarray:

@@ -7,7 +7,7 @@ import textwrap
 
 import bpy
 
-from . import compat, job, properties, session
+from . import compat, error_graph, job, properties, quality, session
 
 _ICONS = {"good": "CHECKMARK", "usable": "CHECKMARK", "weak": "ERROR", "failed": "CANCEL"}
 
@@ -26,8 +26,8 @@ def draw_main(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.operator("holdfast.open_footage", icon="FILE_FOLDER")
         return
     shot = session.job_of(clip)
-    if shot and shot.solver.state.active:
-        _progress(layout, shot)
+    if shot and shot.busy:
+        _progress(layout, context, shot)
     else:
         row = layout.row()
         row.scale_y = 1.5
@@ -38,7 +38,7 @@ def draw_main(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         _result(layout, context, clip)
 
 
-def _progress(layout: bpy.types.UILayout, shot: session.ShotJob) -> None:
+def _progress(layout: bpy.types.UILayout, context: bpy.types.Context, shot: session.ShotJob) -> None:
     solver = shot.solver
     text = session.progress_text(solver)
     if compat.can_progress_bar(layout):
@@ -46,8 +46,9 @@ def _progress(layout: bpy.types.UILayout, shot: session.ShotJob) -> None:
     else:
         layout.label(text=f"{text} ({round(100 * solver.fraction)} %)")
     layout.operator("holdfast.cancel", icon="CANCEL")
+    layout.prop(context.scene.holdfast, "show_live")
     for warning in solver.warnings[-2:]:
-        wrapped(layout, warning, icon="ERROR")
+        wrapped(layout, warning, icon="ERROR", context=context)
 
 
 def _outcome(layout: bpy.types.UILayout, context: bpy.types.Context, shot: session.ShotJob) -> None:
@@ -80,6 +81,9 @@ def _result(layout: bpy.types.UILayout, context: bpy.types.Context, clip: bpy.ty
     ):
         if value:
             wrapped(column, f"{name}: {value}", context=context)
+    explained = quality.explain(own.status, own.statements, own.warnings)
+    if explained:
+        wrapped(box, explained, icon="QUESTION", context=context)
     shot = session.job_of(clip)
     if shot and shot.needs_scene:
         box.operator("holdfast.set_scene", icon="SCENE_DATA")
@@ -143,11 +147,12 @@ class _Settings(_Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         shot = session.jobs.get(own.uid)
-        layout.enabled = not (shot and shot.solver.state.active)
+        layout.enabled = not (shot and shot.busy)
         column = layout.column(heading="Lens")
         column.prop(own, "focal")
         column.prop(own, "focal_mm", text="Millimetres")
         column.prop(own, "sensor")
+        column.operator_menu_enum("holdfast.lens_preset", "camera", text="Sensor of a Camera", icon="CAMERA_DATA")
         if own.sensor == "CUSTOM":
             column.prop(own, "sensor_mm")
         column.prop(own, "distortion")
@@ -161,6 +166,10 @@ class _Settings(_Panel):
         elif own.depth == "maps":
             column.prop(own, "depth_maps")
         column.prop(own, "mask")
+        refine = properties.clip_of_context(context).holdfast_refine
+        column.prop(refine, "mask", text="Blender Mask")
+        if refine.mask is not None:
+            column.prop(refine, "mask_covers", text="Covers")
         column = layout.column()
         column.prop(own, "use_range")
         if own.use_range:
@@ -209,8 +218,11 @@ class HOLDFAST_PT_view_props(_Panel, bpy.types.Panel):
         row.prop(context.scene.holdfast, "prop_kind", text="")
         row.operator("holdfast.drop_prop", icon="PIVOT_CURSOR").use_selected = False
         layout.operator("holdfast.drop_prop", text="Drop Selected Object", icon="OBJECT_DATA").use_selected = True
+        layout.operator("holdfast.prop_assets", icon="ASSET_MANAGER")
         layout.operator("holdfast.lock_test", icon="RENDER_STILL")
         layout.operator("holdfast.compositing", icon="NODE_COMPOSITING")
+        layout.prop(context.scene.holdfast, "shadow_strength")
+        layout.prop(context.scene.holdfast, "show_points")
 
 
 class HOLDFAST_PT_view_fix(_Panel, bpy.types.Panel):
@@ -251,7 +263,13 @@ class _Quality(_Panel):
     def draw(self, context: bpy.types.Context) -> None:
         own = properties.clip_of_context(context).holdfast
         layout = self.layout
-        if own.error_graph:
+        row = layout.row(align=True)
+        row.prop(context.scene.holdfast, "overlay", expand=True)
+        icon, words = error_graph.icon_of(properties.clip_of_context(context))
+        if icon:
+            layout.template_icon(icon_value=icon, scale=7.0)
+            layout.label(text=words)
+        elif own.error_graph:
             layout.label(text=own.error_graph)
         column = layout.column(align=True)
         for rank, line in enumerate(filter(None, own.worst_frames.split("\n"))):

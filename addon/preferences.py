@@ -45,17 +45,27 @@ class HOLDFAST_Preferences(bpy.types.AddonPreferences):
         description="Where solves go while the .blend file has not been saved. Empty: the system's temporary folder",
     )
 
+    mirror: StringProperty(
+        name="Download Mirror",
+        default="",
+        description="Web address of a folder that holds the networks' files, instead of their own addresses",
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
+        from . import networks
+
         layout = self.layout
         layout.use_property_split = True
-        for name in ("python", "threads", "device", "cache"):
+        for name in ("python", "threads", "device", "cache", "mirror"):
             layout.prop(self, name)
+        layout.use_property_split = False
+        networks.draw(layout.box(), context)
 
 
 class DefaultPreferences:
     """Stands in where the add-on runs without being enabled (the bpy module, tests)."""
 
-    python, threads, device, cache = "", 0, "auto", ""
+    python, threads, device, cache, mirror = "", 0, "auto", "", ""
 
 
 def get(context: bpy.types.Context | None = None):

@@ -28,6 +28,31 @@ SENSORS = (
 )
 
 
+# Common cameras: (identifier, name, width in mm of the area a movie shows, focal length in mm of a fixed lens or 0).
+CAMERAS = (
+    ("ALEXA_MINI", "ARRI Alexa Mini, 3.2K 16:9", 26.40, 0.0),
+    ("ALEXA_OG", "ARRI Alexa Mini, Open Gate", 28.25, 0.0),
+    ("ALEXA35_43", "ARRI Alexa 35, Open Gate", 27.99, 0.0),
+    ("ALEXA_MINI_LF", "ARRI Alexa Mini LF, Open Gate", 36.70, 0.0),
+    ("ALEXA65", "ARRI Alexa 65, Open Gate", 54.12, 0.0),
+    ("RED_KOMODO", "RED Komodo 6K", 27.03, 0.0),
+    ("RED_RAPTOR", "RED V-Raptor 8K VV", 40.96, 0.0),
+    ("VENICE", "Sony Venice, full frame 6K", 36.20, 0.0),
+    ("FX3", "Sony FX3, FX6, A7S III", 35.60, 0.0),
+    ("C300", "Canon C300 III, C70", 26.20, 0.0),
+    ("C500", "Canon C500 II", 38.10, 0.0),
+    ("BMPCC4K", "Blackmagic Pocket 4K", 18.96, 0.0),
+    ("BMPCC6K", "Blackmagic Pocket 6K", 23.10, 0.0),
+    ("GH", "Panasonic GH5, GH6", 17.30, 0.0),
+    ("STILL_FF", "Full-frame still camera", 36.00, 0.0),
+    ("STILL_APSC", "APS-C still camera", 23.50, 0.0),
+    ("IPHONE_MAIN", "iPhone 14 Pro or 15 Pro, main camera", 9.80, 6.86),
+    ("GOPRO", "GoPro Hero, linear", 6.17, 0.0),
+    ("SUPER16_FILM", "Super 16 film", 12.52, 0.0),
+    ("SUPER35_FILM", "Super 35 film, 4 perforations", 24.89, 0.0),
+)
+
+
 class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     """Settings and last result of one clip."""
 
@@ -146,6 +171,7 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     # The last result. Written by the importer, shown by the panel.
     solved: BoolProperty(default=False, options={"HIDDEN"}, description="This clip has a solve in this file")
     job_folder: StringProperty(options={"HIDDEN"}, description="Folder of the last solve's files")
+    job_folder_known: StringProperty(options={"HIDDEN"}, description="Where that folder was when it was last seen")
     status: StringProperty(options={"HIDDEN"}, description="good, usable, weak or failed")
     summary: StringProperty(options={"HIDDEN"}, description="The verdict in one line")
     statements: StringProperty(options={"HIDDEN"}, description="The whole verdict, a sentence per line")
@@ -160,10 +186,52 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     warnings: StringProperty(options={"HIDDEN"}, description="The solver's warnings, one per line")
 
 
+def _shadow_strength_changed(own: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    """Pass the strength on to the proxies' material and to the compositor."""
+    from . import compositing, proxy_material
+
+    proxy_material.set_strength(own.id_data, own.shadow_strength)
+    compositing.set_strength(own.id_data, own.shadow_strength)
+
+
 class HOLDFAST_SceneSettings(bpy.types.PropertyGroup):
     """What a scene knows of Holdfast."""
 
     clip: PointerProperty(type=bpy.types.MovieClip, name="Clip", description="The footage this scene is matched to")
+    show_live: BoolProperty(
+        name="Live Picture",
+        default=True,
+        description="While solving, show the keypoints on the footage coloured by depth, follow the solver's frames in the Clip "
+        "editor, and draw the camera's path and the points in the 3D viewport as they grow",
+    )
+    overlay: EnumProperty(
+        name="Tracks on the Footage",
+        default="NONE",
+        items=(
+            ("NONE", "Off", "Draw nothing of Holdfast's over the footage"),
+            ("DEPTH", "Depth", "Draw all tracks of the solve in the Clip editor, coloured from near (red) to far (blue)"),
+            (
+                "ERROR",
+                "Error",
+                "Draw all tracks of the solve, coloured by their error in this frame, and a graph of the error over the shot",
+            ),
+        ),
+        description="What is drawn over the footage in the Clip editor. Things that move by themselves are violet",
+    )
+    shadow_strength: FloatProperty(
+        name="Shadow Strength",
+        default=0.85,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+        update=_shadow_strength_changed,
+        description="How dark the props' shadows on the footage's surfaces are: 1 as black as the light allows, 0 none",
+    )
+    show_points: BoolProperty(
+        name="Point Colours in Solid",
+        default=True,
+        description="Draw the point cloud in its own colours in Solid shading, where Blender itself shows it grey",
+    )
     prop_kind: EnumProperty(
         name="Prop",
         default="CONE",
@@ -196,8 +264,21 @@ def ensure_uid(clip: bpy.types.MovieClip) -> str:
     settings = clip.holdfast
     others = {other.holdfast.uid for other in bpy.data.movieclips if other != clip}
     if not settings.uid or (settings.uid in others and not settings.solved) or _is_copy(clip):
-        settings.uid = uuid.uuid4().hex[:12]
+        before, settings.uid = settings.uid, uuid.uuid4().hex[:12]
+        if before:
+            _take_along(clip, before)
     return settings.uid
+
+
+def _take_along(clip: bpy.types.MovieClip, before: str) -> None:
+    """What was made for a clip that has a new id is marked anew, in the scenes matched to it (an appended file's, say)."""
+    for scene in bpy.data.scenes:
+        if scene.holdfast.clip != clip or scene.library:
+            continue
+        for item in (*scene.objects, *scene.collection.children_recursive):
+            for key in ("holdfast_clip", "holdfast_rides"):
+                if item.get(key) == before and not item.library:
+                    item[key] = clip.holdfast.uid
 
 
 def _is_copy(clip: bpy.types.MovieClip) -> bool:

@@ -41,6 +41,8 @@ def place_prop(
     distance = float(np.linalg.norm(point - np.array(camera.matrix_world.translation)))
     if isinstance(kind, bpy.types.Object):
         ob = kind
+        if ob.get(scene_objects.ROLE_KEY) is None:
+            ob[scene_objects.RIDES_KEY] = clip.holdfast.uid
     else:
         ob = make_test_object(kind, size or SIZE_OF_DEPTH * distance)
         collection = scene_objects.ensure_collection(scene, clip.holdfast.uid, f"Holdfast {clip.name}")
@@ -55,21 +57,38 @@ def place_prop(
 
 def stand_on(ob: bpy.types.Object, point: np.ndarray, normal: np.ndarray) -> None:
     """Move an object so that its lowest point rests on a surface point; beside a wall it keeps clear of it. Its turn is kept."""
-    corners = (
-        np.array([ob.matrix_world @ Vector(corner) for corner in ob.bound_box])
-        if ob.type != "EMPTY"
-        else np.array([ob.matrix_world.translation])
-    )
-    low, high = corners.min(0), corners.max(0)
-    foot = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
-    move = point - foot
+    low, high = bounds([ob])
+    matrix = ob.matrix_world.copy()
+    matrix.translation += Vector(standing_move(low, high, point, normal))
+    ob.matrix_world = matrix
+
+
+def bounds(roots: list[bpy.types.Object]) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest corner (3,) in the scene of objects with all their children; collection instances are looked into."""
+    corners = []
+    for root in roots:
+        for ob in (root, *root.children_recursive):
+            if ob.instance_type == "COLLECTION" and ob.instance_collection is not None:
+                offset = ob.instance_collection.instance_offset
+                for part in ob.instance_collection.all_objects:
+                    if part.type not in {"EMPTY", "CAMERA", "LIGHT"}:
+                        corners += [ob.matrix_world @ (part.matrix_world @ Vector(c) - offset) for c in part.bound_box]
+            elif ob.type not in {"EMPTY", "CAMERA", "LIGHT"}:
+                corners += [ob.matrix_world @ Vector(c) for c in ob.bound_box]
+    if not corners:
+        corners = [root.matrix_world.translation for root in roots]
+    values = np.array(corners)
+    return values.min(0), values.max(0)
+
+
+def standing_move(low: np.ndarray, high: np.ndarray, point: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """The move (3,) that brings the middle of a box's underside to a surface point, or beside it where that is a wall."""
+    move = point - np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
     if abs(normal[2]) < _WALL:
         level = np.array([normal[0], normal[1], 0.0])
         level /= max(1e-9, np.linalg.norm(level))
         move = move + level * float((high - low)[:2].max()) / 2
-    matrix = ob.matrix_world.copy()
-    matrix.translation += Vector(move)
-    ob.matrix_world = matrix
+    return move
 
 
 def camera_view(

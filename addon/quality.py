@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from . import clip_frames, coordinates, jobfolder, scene_clip
+from . import clip_frames, coordinates, jobfolder, overlay, scene_clip
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -22,6 +22,23 @@ class TrackError:
     first: int  # clip frame numbers
     last: int
     worst: int
+
+
+_MEANING = {
+    "good": "Props will hold fast.",
+    "usable": "Props will hold fast over most of the shot; look at the worst frames.",
+    "weak": "Props may slip: put them near tracked points and run the lock test.",
+    "failed": "No camera was found: see what to change below.",
+}
+
+
+def explain(status: str, statements: str, warnings: str) -> str:
+    """The verdict for somebody who only wants to know whether to go on: what it means, and the first thing to mind."""
+    meaning = _MEANING.get(status, "")
+    mind = next(filter(None, warnings.split("\n")), "")
+    if not mind and status != "good":
+        mind = next(filter(None, statements.split("\n")), "")
+    return f"{meaning} {mind}".strip()
 
 
 def worst_frames(shot: jobfolder.Shot, count: int = 5) -> list[tuple[int, float]]:
@@ -46,47 +63,48 @@ def graph(shot: jobfolder.Shot, columns: int = 36) -> str:
 
 
 def track_errors(shot: jobfolder.Shot) -> list[TrackError]:
-    """Errors of all tracks that became points, the worst first."""
+    """Errors of all tracks that became points, the worst first. Nothing of Blender is touched."""
     tracks = shot.tracks
-    if tracks is None or not len(tracks.track):
+    if tracks is None or not len(tracks.track) or not len(shot.points.xyz):
         return []
-    point_of = np.full(int(tracks.track.max()) + 1, -1)
-    valid = shot.points.track >= 0
-    inside = shot.points.track[valid] < len(point_of)
-    point_of[shot.points.track[valid][inside]] = np.flatnonzero(valid)[inside]
-    index_of = {int(n): i for i, n in enumerate(shot.numbers)}
-    error2 = np.full(len(tracks.track), np.nan)
-    for number in np.unique(tracks.number):
-        index = index_of.get(int(number))
-        if index is None:
-            continue
-        rows = np.flatnonzero((tracks.number == number) & (point_of[tracks.track] >= 0))
-        pixels, _ = coordinates.project(
-            shot.points.xyz[point_of[tracks.track[rows]]], shot.c2w[index], *shot.intrinsics[index], shot.k1, shot.k2
-        )
-        error2[rows] = ((pixels - tracks.xy[rows]) ** 2).sum(1)
-    known = np.isfinite(error2)
-    count = np.bincount(tracks.track[known], minlength=len(point_of))
-    total = np.bincount(tracks.track[known], weights=error2[known], minlength=len(point_of))
-    out = []
-    for number in np.flatnonzero(count):
-        rows = np.flatnonzero((tracks.track == number) & known)
-        out.append(
-            TrackError(
-                int(number),
-                float(np.sqrt(total[number] / count[number])),
-                int(tracks.number[rows].min()),
-                int(tracks.number[rows].max()),
-                int(tracks.number[rows[np.argmax(error2[rows])]]),
-            )
-        )
-    return sorted(out, key=lambda t: -t.error_px)
+    point_of = np.full(int(max(tracks.track.max(), shot.points.track.max())) + 1, -1)
+    valid = np.flatnonzero(shot.points.track >= 0)
+    point_of[shot.points.track[valid]] = valid
+    at = np.searchsorted(shot.numbers, tracks.number).clip(0, len(shot.numbers) - 1)
+    rows = np.flatnonzero((point_of[tracks.track] >= 0) & (shot.numbers[at] == tracks.number))
+    # all observations at once: the point in its frame's camera
+    camera = shot.c2w[at[rows]]
+    local = np.einsum("mji,mj->mi", camera[:, :3, :3], shot.points.xyz[point_of[tracks.track[rows]]] - camera[:, :3, 3])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        normal = np.where(local[:, 2:] > 1e-12, local[:, :2] / local[:, 2:], np.nan)
+    lens = shot.intrinsics[at[rows]]
+    pixels = coordinates.distort(normal, shot.k1, shot.k2) * lens[:, :2] + lens[:, 2:]
+    error2 = ((pixels - tracks.xy[rows]) ** 2).sum(1)
+    rows, error2 = rows[np.isfinite(error2)], error2[np.isfinite(error2)]
+    if not len(rows):
+        return []
+    order = np.argsort(tracks.track[rows], kind="stable")
+    rows, error2 = rows[order], error2[order]
+    number, begin = np.unique(tracks.track[rows], return_index=True)
+    count = np.diff(np.r_[begin, len(rows)])
+    rms = np.sqrt(np.add.reduceat(error2, begin) / count)
+    frame = tracks.number[rows]
+    first, last = np.minimum.reduceat(frame, begin), np.maximum.reduceat(frame, begin)
+    # the worst observation of each track: the last one once its rows are sorted by error
+    worst = frame[np.lexsort((error2, np.repeat(np.arange(len(number)), count)))[begin + count - 1]]
+    table = sorted(zip(rms.tolist(), number.tolist(), first.tolist(), last.tolist(), worst.tolist()), key=lambda t: (-t[0], t[1]))
+    return [TrackError(n, e, a, b, w) for e, n, a, b, w in table]
 
 
 def show_track(scene: bpy.types.Scene, clip: bpy.types.MovieClip, error: TrackError) -> bpy.types.MovieTrackingTrack | None:
     """Go to a track's worst frame and select it alone on the clip; None where it was not written there."""
-    scene.frame_set(clip_frames.numbering_of(clip).scene_frame(error.worst))
-    track = clip.tracking.tracks.get(f"{scene_clip.TRACK_PREFIX}{error.number:05d}")
+    overlay.show_frame(scene, clip_frames.numbering_of(clip).scene_frame(error.worst))
+    return select_track(clip, f"{scene_clip.TRACK_PREFIX}{error.number:05d}")
+
+
+def select_track(clip: bpy.types.MovieClip, name: str) -> bpy.types.MovieTrackingTrack | None:
+    """Select a track alone on the clip; None where there is no such track."""
+    track = clip.tracking.tracks.get(name)
     if track is None:
         return None
     for other in clip.tracking.tracks:

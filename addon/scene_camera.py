@@ -130,6 +130,22 @@ def scene_in_use(scene: bpy.types.Scene) -> bool:
     return (scene.frame_start, scene.frame_end, scene.render.resolution_x, scene.render.resolution_y) != (1, 250, 1920, 1080)
 
 
+def hide_startup_cube(scene: bpy.types.Scene) -> bool:
+    """Hide the cube Blender starts with: it would stand in the middle of the shot. True where there was one."""
+    cube = scene.objects.get("Cube")
+    untouched = (
+        cube is not None
+        and cube.type == "MESH"
+        and len(cube.data.vertices) == 8
+        and not cube.modifiers
+        and np.allclose(np.array(cube.matrix_world), np.eye(4))
+    )
+    if untouched:
+        cube.hide_set(True, view_layer=scene.view_layers[0])
+        cube.hide_render = True
+    return untouched
+
+
 def apply_settings(scene: bpy.types.Scene, wanted: dict) -> None:
     """Set the scene to the shot's range, rate, resolution and pixel aspect."""
     scene.frame_end = max(scene.frame_end, wanted["frame_start"])  # the start may not pass the end

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import bpy
 import numpy as np
 
 from . import clip_frames, jobfolder
 
+PATTERN_PX = 9  # side of the squares that show tracks: the solver's own patches are small, and hundreds must not hide the footage
 TRACK_PREFIX = "HF."  # tracks have no custom properties: the name tells whose they are
 
 
@@ -35,35 +37,67 @@ def own_tracks(clip: bpy.types.MovieClip) -> list[bpy.types.MovieTrackingTrack]:
     return [track for track in clip.tracking.tracks if track.name.startswith(TRACK_PREFIX)]
 
 
-def write_tracks(clip: bpy.types.MovieClip, shot: jobfolder.Shot, limit: int) -> int:
-    """Write the solver's tracks as markers, the longest `limit` of them spread over the labels; earlier ones of ours go.
-    Returns how many.
-    """
-    remove_tracks(clip)
+@dataclass(frozen=True)
+class TrackChoice:
+    """The tracks that go onto the clip: numbers (n,), their rows in the shot's observations, and errors (n,) px, NaN unknown."""
+
+    numbers: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    error_px: np.ndarray
+    worst_px: float
+
+
+def choose(shot: jobfolder.Shot, limit: int) -> TrackChoice:
+    """Choose the tracks to write: the longest `limit`, static ones first. Nothing of Blender is touched."""
     chosen = choose_tracks(shot, limit)
     if not len(chosen):
+        return TrackChoice(chosen, chosen, chosen, np.zeros(0), 1.0)
+    errors = np.full(int(max(chosen.max(), shot.points.track.max(initial=0))) + 1, np.nan)
+    valid = shot.points.track >= 0
+    errors[shot.points.track[valid]] = shot.points.error_px[valid]
+    known = errors[np.isfinite(errors)]
+    worst = max(1e-6, float(np.quantile(known, 0.95))) if len(known) else 1.0
+    ordered = shot.tracks.track
+    return TrackChoice(
+        chosen,
+        np.searchsorted(ordered, chosen, side="left"),
+        np.searchsorted(ordered, chosen, side="right"),
+        errors[chosen],
+        worst,
+    )
+
+
+def write_tracks(clip: bpy.types.MovieClip, shot: jobfolder.Shot, choice: TrackChoice) -> int:
+    """Write the solver's tracks as markers; earlier ones of ours go. Returns how many."""
+    remove_tracks(clip)
+    if not len(choice.numbers):
         return 0
-    numbering = clip_frames.numbering_of(clip)
     tracks = shot.tracks
-    errors = _errors_by_track(shot)
+    # One pass over all observations: scene numbers and places of every marker, y up.
+    marker_frames = clip_frames.numbering_of(clip).marker_frame(tracks.number)
+    places = tracks.xy / (shot.width, shot.height)
+    places[:, 1] = 1.0 - places[:, 1]
     written = 0
-    worst = max(1e-6, float(np.quantile(list(errors.values()), 0.95))) if errors else 1.0
-    ends = np.searchsorted(tracks.track, chosen, side="right")
-    starts = np.searchsorted(tracks.track, chosen, side="left")
     spare = list(own_tracks(clip))  # those that could not be removed are used again
-    for number, start, end in zip(chosen.tolist(), starts.tolist(), ends.tolist()):
-        frames = [numbering.marker_frame(int(n)) for n in tracks.number[start:end]]
-        places = (tracks.xy[start:end] / (shot.width, shot.height)).tolist()
-        hidden = sum(frame < 1 for frame in frames)  # images the clip's frame offset skips
-        frames, places = frames[hidden:], places[hidden:]
-        if not frames:
+    settings = clip.tracking.settings
+    sizes = settings.default_pattern_size, settings.default_search_size
+    settings.default_pattern_size, settings.default_search_size = PATTERN_PX, 2 * PATTERN_PX
+    for number, start, end, error in zip(
+        choice.numbers.tolist(), choice.starts.tolist(), choice.ends.tolist(), choice.error_px.tolist()
+    ):
+        start += int(np.searchsorted(marker_frames[start:end], 1))  # images the clip's frame offset skips
+        if start >= end:
             continue
+        frames = marker_frames[start:end].tolist()
         track = _emptied(spare.pop()) if spare else clip.tracking.tracks.new(name="", frame=frames[0])
         label = int(tracks.label[number]) if number < len(tracks.label) else 0
         track.name = f"{TRACK_PREFIX}{number:05d}"
-        write_markers(track, frames, places)
-        _colour(track, label, errors.get(number), worst)
+        track.select = track.select_anchor = track.select_pattern = track.select_search = False
+        write_markers(track, frames, places[start:end].tolist())
+        _colour(track, label, None if error != error else error, choice.worst_px)
         written += 1
+    settings.default_search_size, settings.default_pattern_size = sizes[1], sizes[0]
     for track in spare:
         track.hide = True
     return written
@@ -154,18 +188,19 @@ def _emptied(track: bpy.types.MovieTrackingTrack) -> bpy.types.MovieTrackingTrac
 
 
 def write_markers(track: bpy.types.MovieTrackingTrack, frames: list[int], places: list) -> None:
-    """Set a track's markers: places are fractions of the image, y down. Every gap is closed off by a disabled marker."""
-    insert = track.markers.insert_frame
+    """Set a track's markers: places are fractions of the image, y up. Every gap is closed off by a disabled marker."""
+    markers = track.markers
+    insert = markers.insert_frame
     known = set(frames)
-    for marker_frame in [marker.frame for marker in track.markers]:
-        if marker_frame not in known and len(track.markers) > 1:
-            track.markers.delete_frame(marker_frame)
-    for frame, (x, y) in zip(frames, places):
+    for marker_frame in [marker.frame for marker in markers]:
+        if marker_frame not in known and len(markers) > 1:
+            markers.delete_frame(marker_frame)
+    for frame, place in zip(frames, places):
         # Inserting may move all markers in memory: no reference to one is kept.
-        insert(frame, co=(x, 1.0 - y)).mute = False
-    for frame, following in zip(frames, frames[1:] + [None]):
+        insert(frame, co=place).mute = False
+    for i, (frame, following) in enumerate(zip(frames, [*frames[1:], None])):
         if following != frame + 1:
-            insert(frame + 1, co=track.markers.find_frame(frame).co[:]).mute = True
+            insert(frame + 1, co=places[i]).mute = True
 
 
 def _colour(track: bpy.types.MovieTrackingTrack, label: int, error_px: float | None, worst_px: float) -> None:
@@ -178,8 +213,3 @@ def _colour(track: bpy.types.MovieTrackingTrack, label: int, error_px: float | N
     else:
         part = min(1.0, error_px / worst_px)
         track.color = (min(1.0, 2.0 * part), min(1.0, 2.0 * (1.0 - part)), 0.1)
-
-
-def _errors_by_track(shot: jobfolder.Shot) -> dict[int, float]:
-    """RMS error of every track that became a point, px."""
-    return {int(t): float(e) for t, e in zip(shot.points.track, shot.points.error_px) if t >= 0}

@@ -7,6 +7,7 @@ import bpy
 
 CLIP_KEY = "holdfast_clip"  # custom property: id of the clip an object was made for
 ROLE_KEY = "holdfast_role"  # custom property: what it is
+RIDES_KEY = "holdfast_rides"  # custom property of the artist's own objects: id of the clip whose scene they go along with
 
 COLLECTION, PARENT, CAMERA, POINTS, PATH, GROUND, PROXY, PROP, LIGHT = (
     "collection",
@@ -24,6 +25,18 @@ COLLECTION, PARENT, CAMERA, POINTS, PATH, GROUND, PROXY, PROP, LIGHT = (
 def tagged(scene: bpy.types.Scene, uid: str, role: str) -> list[bpy.types.Object]:
     """Objects of a scene made for a clip in a role, by name."""
     return sorted((ob for ob in scene.objects if ob.get(CLIP_KEY) == uid and ob.get(ROLE_KEY) == role), key=lambda ob: ob.name)
+
+
+def riders(scene: bpy.types.Scene, uid: str) -> list[bpy.types.Object]:
+    """What stands in a clip's scene and goes along when that is moved: props, and objects of the artist's that were put there."""
+    return sorted(
+        (
+            ob
+            for ob in scene.objects
+            if (ob.get(CLIP_KEY) == uid and ob.get(ROLE_KEY) == PROP) or (ob.get(RIDES_KEY) == uid and ROLE_KEY not in ob)
+        ),
+        key=lambda ob: ob.name,
+    )
 
 
 def find(scene: bpy.types.Scene, uid: str, role: str) -> bpy.types.Object | None:

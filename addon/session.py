@@ -6,8 +6,10 @@ Blender.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import re
 import tempfile
+import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import bpy
 
-from . import events, importer, job, jobfolder, preferences, properties, solver_process
+from . import events, importer, job, jobfolder, overlay, preferences, properties, solver_process
 
 TICK_S = 0.1
 BUDGET_S = 0.004  # of Blender's main thread, per job and tick
@@ -33,9 +35,17 @@ class ShotJob:
     message: str = ""  # what went wrong after the solver was done
     imported: bool = False
     needs_scene: bool = False  # the scene was left as it is and does not fit the clip
+    preparing: threading.Thread | None = None  # reads the job folder while Blender goes on
+    prepared: importer.Prepared | None = None
+
+    @property
+    def busy(self) -> bool:
+        """True while solving, and until the scene is built."""
+        return self.solver.state.active or self.preparing is not None
 
 
 slowest_tick_s = 0.0  # the longest this module ever held Blender's main thread while solving: for tests
+import_s = 0.0  # how long the last import held it, the step of undo included: for tests
 
 jobs: dict[str, ShotJob] = {}  # the last job of each clip, by the clip's id
 
@@ -59,7 +69,7 @@ def start(scene: bpy.types.Scene, clip: bpy.types.MovieClip, scene_setup: str = 
     """Start a solve of a clip. Raises OSError or ValueError, with what to do, when it cannot even begin."""
     uid = properties.ensure_uid(clip)
     running = jobs.get(uid)
-    if running and running.solver.state.active:
+    if running and running.busy:
         raise ValueError("This clip is being solved already")
     if clip.library:
         raise ValueError("This clip is linked from another file: solve it there, or make it local")
@@ -72,7 +82,9 @@ def start(scene: bpy.types.Scene, clip: bpy.types.MovieClip, scene_setup: str = 
     except OSError as error:
         raise ValueError(f"Cannot write to {folder} ({error.strerror}): save the .blend file where you may write") from None
     python = solver_process.find_python(bpy.path.abspath(own.python) if own.python else "")
-    settings = properties.solver_settings(clip, own)
+    from . import refine  # which needs this module
+
+    settings = properties.solver_settings(clip, own) | refine.solver_extras(clip, folder)
     solver = job.SolverJob(
         solver_process.command_line(python, solver_input(clip), str(folder), settings),
         folder,
@@ -92,13 +104,15 @@ def job_of(clip: bpy.types.MovieClip | None) -> ShotJob | None:
 
 def finish(shot: ShotJob) -> None:
     """Import a solve that is done. Trouble ends up in the job's message, for the panel."""
-    clip = next((c for c in bpy.data.movieclips if c.holdfast.uid == shot.uid), None)
+    clip = clip_of(shot)
     scene = bpy.data.scenes.get(shot.scene_name)
     if clip is None or scene is None:
         shot.message = "The clip or the scene was removed while it was being solved"
         return
     try:
-        made = importer.import_shot(scene, clip, shot.solver.out_dir, shot.scene_setup)
+        made = importer.import_shot(scene, clip, shot.solver.out_dir, shot.scene_setup, prepared=shot.prepared)
+        shot.prepared = None
+        overlay.remember(shot.uid, made.shot)
         shot.imported, shot.needs_scene = True, not made.scene_matches
     except jobfolder.JobFolderError as error:
         shot.message = str(error)
@@ -117,23 +131,63 @@ def listen() -> None:
 
 
 def _tick() -> float | None:
-    global slowest_tick_s
+    global slowest_tick_s, import_s
     begun = time.thread_time()
     changed = active = imported = False
     for shot in list(jobs.values()):
-        if not shot.solver.state.active:
+        if not shot.busy:
             continue
-        changed = shot.solver.poll(BUDGET_S) or changed
-        if shot.solver.state is job.JobState.DONE:
-            _import_as_one_step(shot)
-            changed = imported = True
-        active = active or shot.solver.state.active
+        if shot.preparing is not None:
+            if not shot.preparing.is_alive():
+                shot.preparing = None
+                overlay.stop_following(shot.uid)
+                import_begun = time.monotonic()
+                _import_as_one_step(shot)
+                import_s = time.monotonic() - import_begun
+                changed = imported = True
+                redraw({"UI", "WINDOW"})
+        else:
+            changed = _listen_to(shot) or changed
+        active = active or shot.busy
     if changed:
         _status_text()
-        redraw()
+        redraw({"UI"})
     if not imported:
         slowest_tick_s = max(slowest_tick_s, time.thread_time() - begun)
     return TICK_S if active else None
+
+
+def _listen_to(shot: ShotJob) -> bool:
+    """Take a running solve's news. True when the panels must be drawn again."""
+    picture = shot.solver.picture
+    before = picture.keypoints_at, picture.scene_at
+    changed = shot.solver.poll(BUDGET_S)
+    clip = clip_of(shot)
+    if picture.keypoints_at != before[0]:
+        if clip is not None:
+            overlay.follow(clip, picture.frame)
+        redraw({"WINDOW"}, {"CLIP_EDITOR"})
+    if picture.scene_at != before[1]:
+        redraw({"WINDOW"}, {"VIEW_3D"})
+    if shot.solver.state is job.JobState.DONE:
+        limit = clip.holdfast.marker_limit if clip is not None else 0
+        shot.preparing = threading.Thread(target=_prepare, args=(shot, limit), name="holdfast-prepare", daemon=True)
+        shot.preparing.start()
+    elif not shot.solver.state.active:
+        overlay.stop_following(shot.uid)
+        redraw({"UI", "WINDOW"})
+    return changed
+
+
+def _prepare(shot: ShotJob, marker_limit: int) -> None:
+    """Thread: read and compute what the import needs. Trouble comes up again in the import, where it is told."""
+    with contextlib.suppress(Exception):
+        shot.prepared = importer.prepare(shot.solver.out_dir, marker_limit)
+
+
+def clip_of(shot: ShotJob) -> bpy.types.MovieClip | None:
+    """The clip of a job; None where it was removed."""
+    return next((c for c in bpy.data.movieclips if c.holdfast.uid == shot.uid), None)
 
 
 def _import_as_one_step(shot: ShotJob) -> None:
@@ -157,15 +211,19 @@ def look_through_camera(scene: bpy.types.Scene) -> None:
             for area in window.screen.areas:
                 if area.type == "VIEW_3D" and area.spaces.active.region_3d is not None:
                     area.spaces.active.region_3d.view_perspective = "CAMERA"
+                    region = next((r for r in area.regions if r.type == "WINDOW"), None)
+                    with bpy.context.temp_override(window=window, area=area, region=region):
+                        if bpy.ops.view3d.view_center_camera.poll():
+                            bpy.ops.view3d.view_center_camera()  # the whole picture
 
 
-def redraw() -> None:
-    """Have the panels drawn again."""
+def redraw(regions: set[str], areas: frozenset[str] | set[str] = frozenset({"CLIP_EDITOR", "VIEW_3D"})) -> None:
+    """Have regions of the Clip editors and 3D viewports drawn again."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in {"CLIP_EDITOR", "VIEW_3D"}:
+            if area.type in areas:
                 for region in area.regions:
-                    if region.type in {"UI", "WINDOW"}:
+                    if region.type in regions:
                         region.tag_redraw()
 
 
@@ -173,6 +231,8 @@ def progress_text(solver: job.SolverJob) -> str:
     """One line: the stage, how far it is, time left."""
     if solver.state is job.JobState.CANCELLING:
         return "Cancelling"
+    if solver.state is job.JobState.DONE:
+        return "Building the scene"
     text = events.stage_label(solver.stage)
     if solver.total > 0:
         text += f" {int(solver.done)}/{int(solver.total)}"
@@ -181,7 +241,7 @@ def progress_text(solver: job.SolverJob) -> str:
 
 
 def _status_text() -> None:
-    running = next((s for s in jobs.values() if s.solver.state.active), None)
+    running = next((s for s in jobs.values() if s.busy), None)
     text = f"Holdfast: {progress_text(running.solver)} ({round(100 * running.solver.fraction)} %)" if running else None
     for window in bpy.context.window_manager.windows:
         window.workspace.status_text_set(text)

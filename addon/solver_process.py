@@ -90,6 +90,7 @@ _VALUE_OPTIONS = {
     "quality": "--quality",
     "seed": "--seed",
     "threads": "--threads",
+    "user_tracks": "--user-tracks",
     "rolling_shutter": "--rolling-shutter",
     "log_format": "--log-format",
 }

@@ -10,8 +10,9 @@ from __future__ import annotations
 import bpy
 import numpy as np
 from mathutils import Matrix, Vector
+from mathutils.bvhtree import BVHTree
 
-from . import coordinates, jobfolder, scene_objects
+from . import coordinates, jobfolder, proxy_material, scene_objects
 
 GRID_COLUMNS = 96  # vertices across one proxy
 MAX_PROXIES = 3
@@ -27,8 +28,12 @@ def build_surfaces(
     parent: bpy.types.Object,
     uid: str,
     has_ground: bool,
+    meshes: dict[int, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> list[bpy.types.Object]:
-    """Make or renew the ground plane and the proxies of a clip, in the solver's frame under the parent."""
+    """Make or renew the ground plane and the proxies of a clip, in the solver's frame under the parent.
+
+    meshes: `depth_meshes` under the parent's matrix, where they are known already.
+    """
     scene_objects.remove(scene, uid, *_PROXY_ROLES)
     made = []
     world_from_scene = np.linalg.inv(np.array(parent.matrix_world))
@@ -38,10 +43,9 @@ def build_surfaces(
         local = corners @ world_from_scene[:3, :3].T + world_from_scene[:3, 3]
         mesh.from_pydata(local.tolist(), [], [(0, 1, 2, 3)])
         made.append(_proxy(scene, collection, uid, scene_objects.GROUND, f"{clip.name} Ground", mesh, parent))
-    for number in covering_keyframes(shot):
-        vertices, faces = depth_mesh(shot, number, np.array(parent.matrix_world) if has_ground else None)
-        if not len(faces):
-            continue
+    if meshes is None:
+        meshes = depth_meshes(shot, np.array(parent.matrix_world), has_ground)
+    for number, (vertices, faces) in meshes.items():
         mesh = bpy.data.meshes.new(f"{clip.name} Proxy")
         _fill(mesh, vertices, faces)
         made.append(_proxy(scene, collection, uid, scene_objects.PROXY, f"{clip.name} Proxy {number}", mesh, parent))
@@ -66,24 +70,11 @@ def _proxy(
     ob.matrix_parent_inverse = Matrix()
     ob.is_shadow_catcher = True
     ob.visible_shadow = role == scene_objects.GROUND  # the footage has the shadows of what the proxies stand for already
-    ob.display_type = "BOUNDS"
+    # Seen through in Solid shading: faces that are there for snapping (which skips bounds and wires) and not for the eye.
+    ob.display_type, ob.color = "TEXTURED", (1.0, 1.0, 1.0, 0.0)
     ob.hide_select = True  # still hit by snapping and by ray casts
-    mesh.materials.append(proxy_material())
+    mesh.materials.append(proxy_material.ensure(scene, uid))
     return ob
-
-
-def proxy_material() -> bpy.types.Material:
-    """A plain grey for the proxies, so that bounced light is about right."""
-    material = bpy.data.materials.get("Holdfast Proxy")
-    if material is None or material.library:
-        material = bpy.data.materials.new("Holdfast Proxy")
-        material.use_nodes = True
-        tree = material.node_tree
-        tree.nodes.clear()
-        shader, output = tree.nodes.new("ShaderNodeBsdfDiffuse"), tree.nodes.new("ShaderNodeOutputMaterial")
-        shader.inputs["Color"].default_value = (0.3, 0.3, 0.3, 1.0)
-        tree.links.new(shader.outputs[0], output.inputs["Surface"])
-    return material
 
 
 def _fill(mesh: bpy.types.Mesh, vertices: np.ndarray, faces: np.ndarray) -> None:
@@ -110,6 +101,18 @@ def _ground_corners(shot: jobfolder.Shot, scene_from_world: np.ndarray) -> np.nd
 
 
 # ---- from depth maps to meshes
+
+
+def depth_meshes(
+    shot: jobfolder.Shot, scene_from_world: np.ndarray, has_ground: bool
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Keyframe number -> vertices and quads of its depth (see `depth_mesh`), for the keyframes that cover the shot."""
+    out = {}
+    for number in covering_keyframes(shot):
+        vertices, faces = depth_mesh(shot, number, scene_from_world if has_ground else None)
+        if len(faces):
+            out[number] = (vertices, faces)
+    return out
 
 
 def covering_keyframes(shot: jobfolder.Shot, most: int = MAX_PROXIES) -> list[int]:
@@ -243,8 +246,8 @@ def hit(
             inverse = ob.matrix_world.inverted()
             start = inverse @ Vector(origin)
             along = (inverse.to_3x3() @ Vector(direction)).normalized()
-            found, place, normal, _ = ob.ray_cast(start, along)
-            if not found:
+            place, normal = _ray_cast(ob, start, along)
+            if place is None:
                 continue
             point = np.array(ob.matrix_world @ place)
             distance = float(np.linalg.norm(point - origin))
@@ -252,3 +255,15 @@ def hit(
                 out = np.array((ob.matrix_world.inverted().transposed().to_3x3() @ normal).normalized())
                 best = (distance, point, out if out @ direction < 0 else -out, ob)
     return None if best is None else best[1:]
+
+
+def _ray_cast(ob: bpy.types.Object, start: Vector, along: Vector) -> tuple[Vector | None, Vector | None]:
+    """First point and its normal of an object along a ray of its own frame."""
+    try:
+        found, place, normal, _ = ob.ray_cast(start, along)
+    except RuntimeError:  # in a scene no window shows, nothing is evaluated
+        mesh = ob.data
+        tree = BVHTree.FromPolygons([v.co for v in mesh.vertices], [tuple(p.vertices) for p in mesh.polygons])
+        place, normal, _, _ = tree.ray_cast(start, along)
+        return place, normal
+    return (place, normal) if found else (None, None)

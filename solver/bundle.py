@@ -106,7 +106,8 @@ class Adjustment:
         """Half the robust sum of squares, with priors."""
         proj = project(self.obs, x)
         s = (proj.residual**2).sum(1) / self.obs.sigma_px**2
-        total = robust(s, self.free.loss, self.free.loss_width)[0].sum() + BEHIND_PENALTY * proj.behind.sum()
+        pixels = self.obs.weight * robust(s, self.free.loss, self.free.loss_width)[0]
+        total = pixels.sum() + BEHIND_PENALTY * proj.behind.sum()
         if len(self.obs.depth_obs):
             r = depth_residuals(self.obs, x, proj) / self.free.depth_sigma
             total += self.free.depth_strength * (self.obs.depth_weight * robust(r**2, "cauchy", 1.0)[0]).sum()
@@ -146,7 +147,7 @@ class Adjustment:
         obs, free, d = self.obs, self.free, self.d
         by_cam, by_point, by_lens = pixel_jacobians(obs, x, proj, free)
         s = (proj.residual**2).sum(1) / obs.sigma_px**2
-        weight = robust(s, free.loss, free.loss_width)[1]
+        weight = obs.weight * robust(s, free.loss, free.loss_width)[1]
         weight = np.where(proj.behind, 0.0, weight)
         root = (np.sqrt(weight) / obs.sigma_px)[:, None]
         residual = proj.residual * root

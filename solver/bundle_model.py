@@ -41,6 +41,7 @@ class Observations:
     depth_weight: np.ndarray
     depth_is_log: bool
     key_count: int
+    weight: np.ndarray | float = 1.0  # (M,) how many ordinary ones each pixel observation counts as
 
     @staticmethod
     def without_depth(cam, point, xy, sigma_px, row_shift, cam_count, point_count) -> Observations:

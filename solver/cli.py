@@ -57,8 +57,13 @@ def build_parser() -> argparse.ArgumentParser:
             raise
     _add_probe(commands)
     _add_export(commands)
-    from .batch_cli import add_batch_parser
+    from .refine_cli import add_refine_parser
 
+    add_refine_parser(commands)
+    from .batch_cli import add_batch_parser
+    from .depth_command import add_depth_parser
+
+    add_depth_parser(commands)
     add_batch_parser(commands)
     return parser
 
@@ -77,6 +82,11 @@ def _add_solve(commands: argparse._SubParsersAction) -> None:
     )
     solve.add_argument("--out", metavar="DIR", required=True, help="folder for the results; made if it does not exist")
     add_solve_options(solve)
+    solve.add_argument(
+        "--user-tracks",
+        metavar="FILE",
+        help="tracks made by hand, as JSON; they weigh more than the solver's own (see the README)",
+    )
     solve.add_argument(
         "--events", action="store_true", help="say progress and results as JSON, one object per line, for programs"
     )
@@ -239,6 +249,7 @@ def check_solve_options(options: argparse.Namespace) -> None:
 
 def _run_solve(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> int:
     check_solve_options(options)
+    reporter("open", 0, 1)  # before numpy and OpenCV are loaded, which takes seconds on a cold disk
     limit_threads()
     from .lifetime import install_signal_handlers, watch_parent
 

@@ -6,6 +6,8 @@ depth_map = source.predict(frame_number, image_bgr)
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from .depth_cache import SLOW_S, CachedSource, cache_folder
@@ -32,6 +34,26 @@ def open_depth_source(
     network = NetworkSource(spec, path, device=device, threads=threads, progress=progress)
     folder = cache_folder()
     return CachedSource(network, folder) if folder is not None and network.seconds > SLOW_S else network
+
+
+def predict_all(source: DepthSource, pictures: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, DepthMap | None]]:
+    """(frame, map or None) of (frame, (H, W, 3) uint8 BGR), in order; in batches where the source takes them (GPUs)."""
+    count = getattr(source, "batch_size", 1)
+    batch: list[tuple[int, np.ndarray]] = []
+    for picture in pictures:
+        batch.append(picture)
+        if len(batch) == count:
+            yield from _predict_batch(source, batch)
+            batch = []
+    if batch:
+        yield from _predict_batch(source, batch)
+
+
+def _predict_batch(source: DepthSource, batch: list[tuple[int, np.ndarray]]) -> list[tuple[int, DepthMap | None]]:
+    frames = [frame for frame, _ in batch]
+    if len(batch) == 1:
+        return [(frames[0], source.predict(*batch[0]))]
+    return list(zip(frames, source.predict_many(frames, [image for _, image in batch]), strict=True))
 
 
 def sample_depth(depth_map: DepthMap, xy: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:

@@ -43,7 +43,7 @@ class CachedSource:
     def __init__(self, network: NetworkSource, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
         self.network, self.folder, self.limit_bytes = network, folder, limit_bytes
         self.name, self.provider, self.kind, self.spec = network.name, network.provider, network.kind, network.spec
-        self.fallback = network.fallback
+        self.fallback, self.batch_size = network.fallback, network.batch_size
         described = repr((asdict(network.spec.input), asdict(network.spec.output), __version__, network.provider))
         self._key = hashlib.blake2b((sha256_of(network.path) + described).encode(), digest_size=16).digest()
         self._written = 0
@@ -55,7 +55,22 @@ class CachedSource:
 
     def predict(self, frame: int, image: np.ndarray) -> DepthMap | None:
         """As NetworkSource.predict."""
-        path = self._path(image)
+        return self.predict_many([frame], [image])[0]
+
+    def predict_many(self, frames: list[int], images: list[np.ndarray]) -> list[DepthMap]:
+        """As NetworkSource.predict_many; only what is not kept goes through the network."""
+        paths = [self._path(image) for image in images]
+        found = {i: self._kept(path, frame) for i, (path, frame) in enumerate(zip(paths, frames, strict=True))}
+        missing = [i for i, kept in found.items() if kept is None]
+        if missing:
+            for i, result in zip(
+                missing, self.network.predict_many([frames[i] for i in missing], [images[i] for i in missing]), strict=True
+            ):
+                self._keep(paths[i], result)
+                found[i] = result
+        return [found[i] for i in range(len(frames))]
+
+    def _kept(self, path: Path, frame: int) -> DepthMap | None:
         try:
             with np.load(path, allow_pickle=False) as kept:
                 fov = float(kept["fov"])
@@ -69,11 +84,7 @@ class CachedSource:
             os.utime(path)
             return found
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            pass
-        result = self.network.predict(frame, image)
-        if result is not None:
-            self._keep(path, result)
-        return result
+            return None
 
     def _keep(self, path: Path, result: DepthMap) -> None:
         arrays = {"values": result.values, "fov": np.float64(np.nan if result.fov_x_deg is None else result.fov_x_deg)}

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from .depth_process import input_size, postprocess, preprocess
@@ -23,6 +24,7 @@ PROVIDERS = (
 )
 CPU = "CPUExecutionProvider"
 NVIDIA = PROVIDERS[:2]
+GPU_BATCH = 8
 
 
 def _import_onnxruntime():
@@ -66,7 +68,7 @@ def _first_line(error: BaseException) -> str:
 
 class NetworkSource:
     """A DepthSource (see types): name, provider, kind, predict. Also: spec, path, fallback (why not a faster
-    provider, or None), seconds (what one frame takes)."""
+    provider, or None), seconds (what one frame takes), batch_size (how many pictures to hand over at once)."""
 
     def __init__(self, spec: NetworkSpec, path: Path, device: str = "auto", threads: int = 0, progress=None) -> None:
         """Loads the network and runs it once. threads: 0 means ONNX Runtime's own choice, one per core.
@@ -106,6 +108,7 @@ class NetworkSource:
                 continue
             self.provider = provider
             break
+        self.batch_size = self._largest_batch()
         if failures:
             self.fallback = f"{spec.id} runs on {self.provider.removesuffix('ExecutionProvider')} ({'; '.join(failures)})"
             if progress is not None and hasattr(progress, "warn"):
@@ -189,6 +192,8 @@ class NetworkSource:
             name = entry.get("name")
             if name is None and entry.get("index", 0) < len(names):
                 name = names[entry.get("index", 0)]
+            if name not in names and entry.get("optional"):
+                continue
             if name not in names:
                 raise wrong(f"no output {name or entry.get('index')!r} for {role}, it has {', '.join(names)}")
             self._roles[role] = name
@@ -208,24 +213,54 @@ class NetworkSource:
         if known.size == 0:
             raise RuntimeError("its output is not a number anywhere")
 
+    def _largest_batch(self) -> int:
+        """How many pictures to hand over at once: 1 on a CPU, where more gain nothing, and for graphs that do not take more.
+
+        A graph may declare a free batch axis and still mix its pictures up; two different ones are run together and held
+        against each alone.
+        """
+        if self.provider == CPU or isinstance(self._session.get_inputs()[0].shape[0], int):
+            return 1
+        w, h = input_size(self.spec.input, 320, 192)
+        rng = np.random.default_rng(0)
+        images = [cv2.resize(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8), (w, h)) for _ in range(2)]
+        try:
+            together = self.predict_many([0, 1], images)
+            alone = [self.predict(i, image) for i, image in enumerate(images)]
+        except Exception:  # noqa: BLE001  as above
+            return 1
+        for a, b in zip(together, alone, strict=True):
+            if a.values.shape != b.values.shape or not np.allclose(
+                a.values, b.values, rtol=0.02, atol=0.02 * np.nanstd(b.values)
+            ):
+                return 1
+        return GPU_BATCH
+
     def predict(self, frame: int, image: np.ndarray) -> DepthMap | None:
         """Depth of (H, W, 3) uint8 BGR at the network's own resolution. Raises HoldfastError when the output's shape is wrong."""
-        tensor, region = preprocess(image, self.spec.input)
+        return self.predict_many([frame], [image])[0]
+
+    def predict_many(self, frames: list[int], images: list[np.ndarray]) -> list[DepthMap]:
+        """`predict` of several pictures of one size in one run."""
+        tensors, regions = zip(*(preprocess(image, self.spec.input) for image in images), strict=True)
+        tensor, region = np.concatenate(tensors), regions[0]
         layout = self.spec.input.layout
         fed = (tensor.shape[2], tensor.shape[1]) if layout == "NHWC" else (tensor.shape[-1], tensor.shape[-2])
         feed = {self._input_name: tensor.astype(self._input_dtype, copy=False)}
         for name, constant in self.spec.input.constants.items():
             feed[name] = np.array(constant["value"], dtype=constant["dtype"])
         arrays = self._session.run(list(self._roles.values()), feed)
-        try:
-            values, confidence, fov = postprocess(dict(zip(self._roles, arrays, strict=True)), self.spec.output, fed, region)
-        except ValueError as error:
-            raise HoldfastError(
-                "model.wrong_interface",
-                f"{self.path.name} does not give depth as described: {error}.",
-                "Correct outputs.depth in its description; see models/README.md.",
-                EXIT_MODEL,
-            ) from None
-        return DepthMap(
-            frame=frame, kind=self.kind, values=np.ascontiguousarray(values, np.float32), confidence=confidence, fov_x_deg=fov
-        )
+        results = []
+        for i, frame in enumerate(frames):
+            own = [a if len(frames) == 1 else np.asarray(a)[i : i + 1] for a in arrays]
+            try:
+                values, confidence, fov = postprocess(dict(zip(self._roles, own, strict=True)), self.spec.output, fed, region)
+            except ValueError as error:
+                raise HoldfastError(
+                    "model.wrong_interface",
+                    f"{self.path.name} does not give depth as described: {error}.",
+                    "Correct outputs.depth in its description; see models/README.md.",
+                    EXIT_MODEL,
+                ) from None
+            results.append(DepthMap(frame, self.kind, np.ascontiguousarray(values, np.float32), confidence, fov))
+        return results

@@ -121,13 +121,10 @@ def postprocess(
         if confidence.shape != values.shape:
             confidence = cv2.resize(confidence, values.shape[::-1], interpolation=cv2.INTER_LINEAR)
     if "fov" in outputs:
-        fov = float(np.ravel(outputs["fov"])[0])
+        fov = float(np.ravel(outputs["fov"])[0])  # of a 3 x 3 matrix of intrinsics: the focal length across
         unit = spec.fov.get("unit", "degrees")
-        fov_x_deg = {
-            "degrees": fov,
-            "radians": float(np.degrees(fov)),
-            "focal_px": float(np.degrees(2 * np.arctan(region[2] / 2 / fov))) if fov > 0 else None,
-        }[unit]
+        across = float(np.degrees(2 * np.arctan(region[2] / 2 / fov))) if fov > 0 else None
+        fov_x_deg = {"degrees": fov, "radians": float(np.degrees(fov)), "focal_px": across, "intrinsics": across}[unit]
     if fov_x_deg is not None and not 1.0 < fov_x_deg < 175.0:
         fov_x_deg = None
     return values, confidence, fov_x_deg

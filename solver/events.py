@@ -28,6 +28,8 @@ _MIN_INTERVAL_S = 0.1
 class Reporter:
     """Counts, throttles and estimates; subclasses say it. Implements types.Progress and keeps all warnings."""
 
+    wants_preview = False  # whether preview events (solver.preview) are worth making
+
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._began = time.monotonic()
@@ -103,6 +105,8 @@ class Reporter:
 
 class JsonReporter(Reporter):
     """One JSON object per line, flushed each time."""
+
+    wants_preview = True
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()

@@ -55,7 +55,13 @@ def assemble(
     label = final_labels(state)
     fit = fit_of(view, state, label)
     colour = np.asarray(tracked.colour)
-    good = world.known & (label == LABEL_STATIC) & (fit["length"] >= 4) & (world.rho > 1e-4) & np.isfinite(fit["rms"])
+    good = (
+        world.known
+        & (label == LABEL_STATIC)
+        & ((fit["length"] >= 4) | view.trusted)
+        & (world.rho > 1e-4)
+        & np.isfinite(fit["rms"])
+    )
     track_ids = np.nonzero(good)[0]
     points = world.origin[good] + world.direction[good] / world.rho[good][:, None]
     aligned = align_maps(view, world, maps, good, fit["sigma"])

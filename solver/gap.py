@@ -1,4 +1,4 @@
-"""Bridging neighbouring frames that are too far apart for Lucas-Kanade: descriptors and one homography."""
+"""Bridging frames that are too far apart for Lucas-Kanade: descriptors and one homography."""
 
 from __future__ import annotations
 
@@ -9,7 +9,25 @@ WORK_WIDTH_PX = 640
 
 
 def bridge_prediction(before: np.ndarray, after: np.ndarray, xy: np.ndarray) -> np.ndarray | None:
-    """Where points xy (n, 2) of one grey image should be in the next; None where the two do not match.
+    """Where points xy (n, 2) of one grey image should be in the other; None where the two do not match."""
+    homography = bridge(before, after)
+    return None if homography is None else carry(homography, xy)
+
+
+def carry(homography: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Points (n, 2) through a homography, float32."""
+    return cv2.perspectiveTransform(xy.reshape(-1, 1, 2).astype(np.float32), homography).reshape(-1, 2)
+
+
+def carry_warp(homography: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """(n, 2, 2): what a homography does to the neighbourhood of each point."""
+    q = np.c_[xy, np.ones(len(xy))] @ homography.T
+    image = q[:, :2] / q[:, 2:]
+    return (homography[None, :2, :2] - image[:, :, None] * homography[None, 2:, :2]) / q[:, 2, None, None]
+
+
+def bridge(before: np.ndarray, after: np.ndarray) -> np.ndarray | None:
+    """Homography (3, 3) from one grey image to another, or None.
 
     SIFT (rotation and scale change, some blur) with Lowe's ratio test, MAGSAC++ homography.
     """
@@ -29,4 +47,4 @@ def bridge_prediction(before: np.ndarray, after: np.ndarray, xy: np.ndarray) -> 
     homography, inlier = cv2.findHomography(p0, p1, cv2.USAC_MAGSAC, 3.0 / scale, maxIters=2000, confidence=0.999)
     if homography is None or inlier is None or inlier.sum() < 10:
         return None
-    return cv2.perspectiveTransform(xy.reshape(-1, 1, 2).astype(np.float32), homography).reshape(-1, 2)
+    return homography

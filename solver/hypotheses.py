@@ -53,7 +53,7 @@ def choose_tracks(view: ShotView, frames: np.ndarray, wanted: int, allowed: np.n
     """(N,) bool: long tracks, spread over the picture of every frame."""
     t = view.tracks
     rows = np.isin(t.frame_index, frames)
-    length = np.bincount(t.track[rows], minlength=t.track_count)
+    length = np.bincount(t.track[rows], minlength=t.track_count) * np.where(view.trusted, 100, 1)
     rng = np.random.default_rng(seed)
     jitter = rng.uniform(0.8, 1.2, t.track_count)
     chosen = np.zeros(t.track_count, bool)

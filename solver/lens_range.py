@@ -39,22 +39,33 @@ class LensRange:
 
 
 def judge_focal(
-    view: ShotView, settings: Settings, state: State, model: Model, frames: np.ndarray, tracks: np.ndarray
+    view: ShotView,
+    settings: Settings,
+    state: State,
+    model: Model,
+    frames: np.ndarray,
+    tracks: np.ndarray,
+    rivals_px: list[float],
 ) -> LensRange:
-    """How well the shot determines the focal length, over the given frames and tracks."""
+    """How well the shot determines the focal length, over the given frames and tracks.
+
+    rivals_px: focal lengths under other lenses that fit the held-out tracks as well; a bend too faint to be told from noise
+    trades against the focal length.
+    """
     focal = float(np.exp(np.median(state.world.log_focal[frames])))
     if not model.focal_free:
         known = bool(settings.focal_px) and settings.focal_mode == "known"
         return LensRange("given", focal, focal, 0.0) if known else LensRange("prior", focal / 3, focal * 3, 0.55)
     sigma = lens_spread(view, state, frames, tracks, model).get("focal", np.inf)
     if sigma < SURELY_MEASURED or model.focal_varies:
-        word = "measured" if sigma < 0.01 else "weak"
-        return LensRange(
-            word, focal * float(np.exp(-2 * min(sigma, 0.5))), focal * float(np.exp(2 * min(sigma, 0.5))), float(sigma)
-        )
-    low, _, high = focal_range(view, state, model, frames, tracks)
+        sigma = min(sigma, 0.5)
+        low, high, known = focal * float(np.exp(-2 * sigma)), focal * float(np.exp(2 * sigma)), True
+    else:
+        low, _, high = focal_range(view, state, model, frames, tracks)
+        known = high / low < UNKNOWN_RATIO
+    low, high = min([low, *rivals_px]), max([high, *rivals_px])
     ratio = high / low
-    word = "measured" if ratio < MEASURED_RATIO else "weak" if ratio < UNKNOWN_RATIO else "prior"
+    word = "prior" if not known else "measured" if ratio < MEASURED_RATIO else "weak"
     return LensRange(word, low, high, float(np.log(ratio) / 4))
 
 

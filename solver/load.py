@@ -13,6 +13,7 @@ import numpy as np
 
 from . import SCHEMA_VERSION
 from .errors import EXIT_INPUT, HoldfastError
+from .gauge import world_id_of
 from .poses import world_from_cam
 from .types import AlignedDepth, Camera, ClipInfo, Solution, Tracks, Verdict
 
@@ -74,6 +75,8 @@ def _solution(document: dict[str, Any], path: Path) -> Solution:
                     float(file["scale"]),
                     float(file["shift"]),
                     float(file["spread"]),
+                    file.get("network"),
+                    str(file["kind"]) if "kind" in file else "",
                 )
             )
     clip, lens, frames = document["clip"], document["camera"], document["frames"]
@@ -130,4 +133,10 @@ def _solution(document: dict[str, Any], path: Path) -> Solution:
         warnings=tuple(document["warnings"]),
         timings=document["timings"],
         depth_source=document["depth"],
+        settings=document.get("settings") or {},
+        history=tuple(document.get("history") or ()),
+        world_id=document.get("world_id") or world_id_of(np.array([f["c2w"] for f in frames], float)),
+        track_colour=tracks.get("colour"),
+        track_muted=tracks.get("muted"),
+        user_tracks=tuple(document.get("user_tracks") or ()),
     )

@@ -54,9 +54,9 @@ class RunLog:
         _logger.propagate = False
         _logger.handlers[:] = [self._buffer]
 
-    def open_in(self, folder: Path, append: bool = False) -> None:
+    def open_in(self, folder: Path, name: str = LOG_NAME, append: bool = False) -> None:
         """Write the log to `folder` from now on, beginning with what was said before; `append` keeps what stands there."""
-        path = folder / LOG_NAME
+        path = folder / name
         handler = logging.FileHandler(path, mode="a" if append else "w", encoding="utf-8")
         handler.setFormatter(self._format)
         for line in self._buffer.lines:

@@ -126,6 +126,7 @@ def _known(identifier: str) -> NetworkSpec:
 
 
 def _get(options: argparse.Namespace, reporter) -> int:
+    from .lifetime import install_signal_handlers, watch_parent
     from .models_download import fetch_network
 
     spec = _known(options.id)
@@ -141,6 +142,9 @@ def _get(options: argparse.Namespace, reporter) -> int:
         raise HoldfastError("model.missing", f"{spec.id} ships with Holdfast and is missing.", "Reinstall Holdfast.", EXIT_MODEL)
     if spec.commercial_use is False and not options.events:
         print(f"Note: {spec.title} may not be used commercially (licence: {spec.licence}).")
+    if options.events:  # a program started it, and it must not outlive that
+        install_signal_handlers()
+        watch_parent()
     accepted = {h.lower() for h in options.accept_hash}
 
     def confirm(name: str, sha256: str) -> bool:
@@ -198,17 +202,17 @@ def _read_graph(path: Path) -> dict:
 
 def draft_description(graph: dict) -> tuple[dict, list[str]]:
     """(as much of a description as the graph itself tells, the names of what must be asked): input size, layout, output."""
-    pictures = [i for i in graph["inputs"] if len(i[1]) == 4]
+    pictures = [i for i in graph["inputs"] if len(i[1]) == 4 or (len(i[1]) == 5 and i[1][2] == 3)]
     if not pictures:
         raise HoldfastError(
             "model.wrong_interface",
-            "The network takes no picture (an input with four axes).",
+            "The network takes no picture (an input with four axes, or five where the second counts views).",
             "Only single-image depth networks can be used.",
             EXIT_MODEL,
         )
     name, shape, _ = pictures[0]
-    layout = "NHWC" if shape[3] == 3 and shape[1] != 3 else "NCHW"
-    height, width = (shape[1], shape[2]) if layout == "NHWC" else (shape[2], shape[3])
+    layout = "NFCHW" if len(shape) == 5 else "NHWC" if shape[3] == 3 and shape[1] != 3 else "NCHW"
+    height, width = (shape[1], shape[2]) if layout == "NHWC" else (shape[-2], shape[-1])
     description: dict = {"input": {"name": name, "layout": layout}, "outputs": {"depth": {}}}
     ask = ["meaning", "normalise", "channels"]
     if isinstance(height, int) and isinstance(width, int):
@@ -293,14 +297,15 @@ def _add(options: argparse.Namespace, reporter) -> int:
             from .models_registry import sidecar_of
 
             sidecar = json.loads(sidecar_of(source).read_text(encoding="utf-8"))
-    folder.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     if source.resolve() != target.resolve():
         partial = target.with_name(target.name + ".part")
         shutil.copyfile(source, partial)
         partial.replace(target)
     for extra in (f.name for f in spec.files[1:]) if spec is not None else ():
-        if (source.parent / extra).is_file() and not (folder / extra).is_file():
-            shutil.copyfile(source.parent / extra, folder / extra)
+        beside = source.parent / Path(extra).name
+        if beside.is_file() and not (folder / extra).is_file():
+            shutil.copyfile(beside, folder / extra)
     if sidecar is not None:
         (folder / (target.name + ".json")).write_text(json.dumps(sidecar, indent=1) + "\n", encoding="utf-8")
     use = spec.id if spec is not None and spec.id in specs else str(target)

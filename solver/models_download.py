@@ -191,8 +191,8 @@ def fetch_file(
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise _fail("download.bad_address", f"{url} is not a web address.", "It must begin with https:// or http://.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         partial = folder / (file.name + ".part")
+        partial.parent.mkdir(parents=True, exist_ok=True)
         problem = ""
         for attempt in range(attempts):
             before = partial.stat().st_size if partial.exists() else 0

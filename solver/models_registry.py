@@ -58,19 +58,22 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """What comes out: `depth` always, the others where the network has them. Each is {"name" | "index", ...}."""
+    """What comes out: `depth` always, the others where the network has them. Each is {"name" | "index", ...}.
+
+    "optional": true beside a name: some files of this network lack the output.
+    """
 
     depth: dict
     meaning: str
     confidence: dict | None = None  # optional "offset" and "scale": confidence = clip((v - offset) * scale, 0, 1)
     mask: dict | None = None  # > 0.5 where the depth is valid
     metric_scale: dict | None = None  # one number the depth is multiplied by
-    fov: dict | None = None  # one number: {"unit": "degrees" | "radians" | "focal_px"}
+    fov: dict | None = None  # {"unit": "degrees" | "radians" | "focal_px" | "intrinsics" (3 x 3)}
 
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """One file of a network; the first one of a network is the graph, the others lie beside it."""
+    """One file of a network; the first one of a network is the graph, the others lie beside it. A name may have a folder."""
 
     name: str
     url: str | None = None
@@ -217,7 +220,8 @@ def recognise(path: Path, specs: dict[str, NetworkSpec]) -> NetworkSpec | None:
         graph = spec.files[0]
         if graph.sha256 and graph.size == size and sha256_of(path) == graph.sha256:
             return spec
-    return next((spec for spec in specs.values() if spec.files[0].name == path.name), None)
+    whole = f"/{path.resolve().as_posix()}"  # networks of several files have a folder of their own: NAME/model.onnx
+    return next((spec for spec in specs.values() if whole.endswith(f"/{spec.files[0].name}")), None)
 
 
 def resolve_network(model: str | None) -> tuple[NetworkSpec, Path]:

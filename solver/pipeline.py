@@ -16,10 +16,23 @@ from .initialise import Started, lift, start
 from .lens_range import hold_at_prior, judge_focal
 from .movers import explained, smooth_movers
 from .parallel import side_by_side
-from .reconstruct import Model, State, all_frames, classify, extend, from_start, trim
-from .selfcheck import Contender, HeldOut, decide, flatten, hold_out, measure, questions, unit_of
+from .preview import Preview
+from .reconstruct import Model, State, all_frames, classify, extend, from_start, is_flat, trim
+from .selfcheck import (
+    Contender,
+    HeldOut,
+    decide,
+    fit_held_out,
+    flatten,
+    hold_out,
+    lens_rivals,
+    measure,
+    questions,
+    unit_of,
+)
 from .tracking import TrackedClip, Tracker, TrackingOptions, track_clip
 from .types import LABEL_MOVER, LABEL_STATIC, ClipReader, DepthMap, DepthSource, MaskReader, Progress, Settings, Solution
+from .user_tracks import UserTrack, trust, with_errors, with_users
 from .view import ShotView, World
 
 
@@ -98,7 +111,12 @@ class KeyframeDepths:
 
 
 def solve(
-    clip: ClipReader, settings: Settings, depth: DepthSource | None, masks: MaskReader | None, progress: Progress
+    clip: ClipReader,
+    settings: Settings,
+    depth: DepthSource | None,
+    masks: MaskReader | None,
+    progress: Progress,
+    user_tracks: tuple[UserTrack, ...] = (),
 ) -> Solution:
     """Track the camera of a clip. Raises HoldfastError when the clip gives nothing to hold on to."""
     watch = Stopwatch()
@@ -109,9 +127,11 @@ def solve(
     options = TrackingOptions.for_quality(settings.quality, info.width, info.height, threads)
     total = len(info.frames)
     depths = KeyframeDepths(depth, total, effort.depth_keyframes)
+    preview = Preview(progress)
 
     def after_frame(index: int, frame: int, image: np.ndarray, tracker: Tracker) -> None:
         depths.offer(index, frame, image)
+        preview.tracked(index, frame, tracker.live.id, tracker.live.xy, (info.width, info.height), depths.waiting)
         progress("track", index + 1, max(total, index + 1))
 
     tracked = track_clip(
@@ -130,11 +150,18 @@ def solve(
         settings = replace(
             settings, focal_px=0.5 * info.width / np.tan(np.radians(float(np.median(fov))) / 2), focal_source="network"
         )
+    tracked, described = with_users(tracked, user_tracks, progress)
     view = ShotView(tracked.tracks, info.width, info.height, maps, pixel_aspect=info.pixel_aspect)
-    winner, contenders, tracks, held, lens = reconstruct(view, settings, effort, progress, watch)
+    trust(view, described)
+    winner, contenders, tracks, held, lens = reconstruct(view, settings, effort, progress, watch, preview, tracked.colour)
+    fit_held_out(view, winner, held)
     solution = assemble(clip, settings, view, tracked, winner, contenders, tracks, held, lens, maps, depth, progress, watch)
+    quality = solution.quality | {
+        "joined_by_descriptors": [int(tracked.tracks.frame_numbers[i]) for i in tracked.bridged_by_descriptors]
+    }
+    solution = replace(solution, settings=settings.record(), track_colour=tracked.colour, user_tracks=described, quality=quality)
     return replace(
-        solution,
+        with_errors(solution),
         timings={k: round(v, 3) for k, v in watch.seconds.items()} | {"total": round(time.perf_counter() - watch.begun, 3)},
     )
 
@@ -168,10 +195,15 @@ def check_trackable(tracked: TrackedClip) -> None:
         )
 
 
-def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Progress, watch: Stopwatch):
-    """Start, extend, let models compete, adjust all frames: (winner, contenders, used tracks, held-out tracks)."""
+def reconstruct(
+    view: ShotView, settings: Settings, effort: Effort, progress: Progress, watch: Stopwatch, preview: Preview, colour: np.ndarray
+):
+    """Start, extend, let models compete, adjust all frames: (winner, contenders, used tracks, held-out tracks).
+
+    colour (N, 3) of the tracks, for the preview.
+    """
     length = np.bincount(view.tracks.track, minlength=view.tracks.track_count)
-    usable = length >= 4
+    usable = (length >= 4) | view.trusted
     held = hold_out(view, 0.1, settings.seed) & usable
     tracks = usable & ~held
     use_depth = bool(view.keys)
@@ -198,14 +230,16 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
     model, state = without_movers(view, settings, settled, frames, chosen, use_depth)
     progress("start", len(starts) + 2, len(starts) + 2)
     watch.lap("start")
+    preview.solved("start", view, state, colour, int(frames[len(frames) // 2]))
     rng = np.random.default_rng(settings.seed)
     solve_frames = np.union1d(start_frames(view, effort.solve_frames, use_depth), frames)
     solve_frames = np.union1d(solve_frames, view.keys).astype(int)
     progress("adjust", 1, 8)
-    extend(view, state, solve_frames, usable, model, rng)
+    extend(view, state, solve_frames, usable, model, rng, on_frame=lambda f: preview.solved("adjust", view, state, colour, f))
     progress("adjust", 3, 8)
     trim(view, state, solve_frames, tracks, model, rounds=3, iterations=8)
     watch.lap("adjust")
+    preview.solved("adjust", view, state, colour, int(solve_frames[len(solve_frames) // 2]))
     progress("check", 1, 8)
     base = Contender(model, state, HeldOut(np.zeros(0), np.zeros(0, int), np.inf))
     winner, contenders = decide(
@@ -220,13 +254,14 @@ def reconstruct(view: ShotView, settings: Settings, effort: Effort, progress: Pr
         progress=lambda d, n: progress("check", d, n),
     )
     probe = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
-    lens = judge_focal(view, settings, winner.state, winner.model, frames, probe)
+    lens = judge_focal(view, settings, winner.state, winner.model, frames, probe, lens_rivals(winner, contenders))
     if lens.word == "prior" and winner.model.focal_free:
         winner.model = hold_at_prior(view, settings, winner.state, winner.model, lens)
     watch.lap("check")
     progress("adjust", 5, 8)
     trim(view, winner.state, solve_frames, tracks, winner.model, rounds=1, iterations=8)
     all_frames(view, winner.state, tracks, winner.model, iterations=effort.final_iterations)
+    preview.solved("adjust", view, winner.state, colour, view.frame_count // 2)
     unit = unit_of(view, winner, solve_frames, tracks)
     winner.held = measure(view, winner.state, np.arange(view.frame_count), held, winner.model.translation, unit)
     progress("adjust", 8, 8)
@@ -321,7 +356,12 @@ def best_of(view: ShotView, settled: list[Settled], frames: np.ndarray, chosen: 
             * (1.0 if s.model.translation else 1.02)
         )
 
-    return max(settled, key=score)
+    best = max(settled, key=score)
+    if best.model.translation and is_flat(view, best.state, frames, chosen):
+        # towards a wall a dolly and a zoom look the same, and every point's own depth takes up some of its track's drift
+        zooms = [s for s in settled if not s.model.translation and s.model.focal_varies and score(s) > 0.75 * score(best)]
+        best = max(zooms, key=score, default=best)
+    return best
 
 
 def base_model(view: ShotView, settings: Settings, started, use_depth: bool) -> Model:
@@ -357,5 +397,5 @@ def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarr
     world.rho[:] = flatten_depth
     watch.lap("adjust")
     winner = Contender(model, state, heldout, True, "nothing but movers changes between the frames")
-    lens = judge_focal(view, settings, state, model, everything, tracks)
+    lens = judge_focal(view, settings, state, model, everything, tracks, [])
     return winner, [winner], tracks, held, lens

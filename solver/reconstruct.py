@@ -15,6 +15,7 @@ from .types import LABEL_STATIC
 from .view import ShotView, World
 
 CORNER_BEND = 0.05  # lenses move the picture's corners by about this share of their distance from the middle
+ZOOM_FLATNESS = 0.04  # relative deviation of depth below which a scene is taken for a zoom's
 MAX_FRAMES_AT_ONCE = 420  # beyond this, frames between keyframes are fitted to the points instead of adjusted
 
 
@@ -117,6 +118,7 @@ def classify(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarra
     label, x = relabel(
         problem.obs, world.gather(problem, view.depth_is_log), translation=model.translation, scale=state.scale, cut=cut
     )
+    label[view.trusted[problem.tracks]] = LABEL_STATIC
     state.label[problem.tracks] = label
     # static points keep the adjustment's positions (depth term included); the others take what fits them
     moved = label != LABEL_STATIC
@@ -137,8 +139,10 @@ def trim(
             break
 
 
-def extend(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, rng) -> None:
-    """Register further frames next to registered ones and give all tracks a point."""
+def extend(
+    view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, rng, on_frame=lambda frame: None
+) -> None:
+    """Register further frames next to registered ones and give all tracks a point. on_frame(index) hears of each frame."""
     world = state.world
     frames = np.union1d(frames, np.nonzero(world.registered)[0])
     options = StartOptions(
@@ -170,6 +174,7 @@ def extend(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray,
         lift(view, world, frame, rows[tracks[view.tracks.track[rows]]], options.use_depth)
         have = np.sort(np.r_[have, frame])
         todo = np.delete(todo, at)
+        on_frame(frame)
 
 
 def _between(world: World, frame: int, have: np.ndarray) -> bool:
@@ -256,6 +261,15 @@ def _adjust_in_windows(view: ShotView, state: State, tracks: np.ndarray, model: 
                 replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.5)), x, translation=model.translation
             ),
         )
+
+
+def is_flat(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> bool:
+    """Whether all static points lie at (nearly) one depth, seen from the middle frame: a zoom rather than a dolly."""
+    middle = int(frames[len(frames) // 2])
+    static = np.nonzero(tracks & state.world.known & (state.label == LABEL_STATIC))[0]
+    depth = state.world.depth_in(middle, static) if len(static) else np.zeros(0)
+    depth = depth[depth > 0]
+    return len(depth) >= 10 and float(np.subtract(*np.percentile(np.log(depth), [84, 16]))) / 2 < ZOOM_FLATNESS
 
 
 def give_depth(view: ShotView, world: World) -> None:

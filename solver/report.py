@@ -144,7 +144,11 @@ def solve_document(solution: Solution, warnings: tuple[str, ...] = ()) -> dict[s
         "depth": solution.depth_source,
         "keyframes": [int(k) for k in solution.keyframes],
         "files": files,
+        "settings": solution.settings,
     }
+    for name in ("history", "user_tracks", "world_id"):
+        if getattr(solution, name):
+            document[name] = getattr(solution, name)
     return json_ready(document)
 
 
@@ -174,6 +178,8 @@ def write_solution(solution: Solution, folder: str | os.PathLike, warnings: tupl
             arrays = {"depth": _compact(depth.depth), "scale": depth.scale, "shift": depth.shift, "spread": depth.spread}
             if depth.confidence is not None:
                 arrays["confidence"] = depth.confidence.astype(np.float16)
+            if depth.network is not None:
+                arrays |= {"network": _compact(depth.network), "kind": np.array(depth.kind)}
             write_npz(staging / "depth" / f"{depth.frame:06d}.npz", arrays)
         text = json.dumps(solve_document(solution, warnings), indent=1, allow_nan=False, ensure_ascii=False)
         (staging / "solve.json").write_text(text + "\n", encoding="utf-8")
@@ -255,6 +261,7 @@ def _write_tracks(solution: Solution, folder: Path) -> None:
     tracks = solution.tracks
     point = np.full(tracks.track_count, -1, np.int32)
     point[np.asarray(solution.point_track, int)] = np.arange(len(solution.point_track))
+    extra = {"colour": solution.track_colour, "muted": solution.track_muted}
     write_npz(
         folder / "tracks.npz",
         {
@@ -266,6 +273,7 @@ def _write_tracks(solution: Solution, folder: Path) -> None:
             "label": np.asarray(solution.track_label, np.uint8),
             "held_out": np.asarray(solution.track_held_out, bool),
             "point": point,
+            **{name: array for name, array in extra.items() if array is not None},
         },
     )
 

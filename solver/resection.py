@@ -16,7 +16,7 @@ from .bundle_model import Freedom, Observations, Projection, Unknowns, pixel_jac
 def _weights(obs: Observations, proj: Projection, loss: str, width: float) -> tuple[np.ndarray, np.ndarray]:
     s = (proj.residual**2).sum(1) / obs.sigma_px**2
     cost, weight = robust(s, loss, width)
-    return np.where(proj.behind, 1e3, cost), np.where(proj.behind, 0.0, weight)
+    return np.where(proj.behind, 1e3, obs.weight * cost), np.where(proj.behind, 0.0, obs.weight * weight)
 
 
 def _group_sum(values: np.ndarray, order: np.ndarray, bounds: np.ndarray) -> np.ndarray:

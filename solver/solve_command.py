@@ -78,6 +78,11 @@ def _solve(options: argparse.Namespace, reporter: Reporter, log: RunLog, exact_c
         from .masks import open_masks
 
         masks = open_masks(options.mask, clip.info, reporter)
+    more = {}
+    if getattr(options, "user_tracks", None):
+        from .user_tracks import read_user_tracks
+
+        more["user_tracks"] = read_user_tracks(options.user_tracks, clip.info.width, clip.info.height)
     from .depth import open_depth_source
 
     depth = open_depth_source(options.depth_model, options.depth_maps, options.device, options.threads, reporter)
@@ -88,7 +93,7 @@ def _solve(options: argparse.Namespace, reporter: Reporter, log: RunLog, exact_c
     from .pipeline import solve
 
     opened = time.monotonic()
-    solution = solve(clip, settings, depth, masks, reporter)
+    solution = solve(clip, settings, depth, masks, reporter, **more)
     solved = time.monotonic()
     reporter("write", 0, 1)
     timings = {"open": opened - began, **solution.timings, "total": solved - began}
@@ -105,11 +110,12 @@ def _solve(options: argparse.Namespace, reporter: Reporter, log: RunLog, exact_c
     for sentence in document["verdict"]["statements"]:
         say(sentence)
     say(f"Verdict: {document['verdict']['status']}. {document['verdict']['summary']}")
-    reporter.result(_result(document, str(folder), time.monotonic() - began))
+    reporter.result(result_fields(document, str(folder), time.monotonic() - began))
     return document
 
 
-def _result(document: dict[str, Any], out: str, seconds: float) -> dict[str, Any]:
+def result_fields(document: dict[str, Any], out: str, seconds: float) -> dict[str, Any]:
+    """What the result event says of a written solve."""
     verdict = document["verdict"]
     focal = [frame["fx"] for frame in document["frames"]]
     return report.json_ready(

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from .blur import StreakMatcher, Streaks, streaks
 from .detect import image_noise, spread_corners
-from .gap import bridge_prediction
+from .gap import bridge, bridge_prediction, carry, carry_warp
 from .patches import PatchGrid, Templates, make_templates, refine, smooth
 from .types import Tracks
 
 SMOOTHING_PX = 0.7
+# Motion per frame from which blur is reckoned with, over the patch radius: streaks may be longer than a third of a patch then.
+FAST_STEP = 1.5
 
 
 @dataclass(frozen=True)
@@ -114,12 +117,19 @@ class Tracker:
         self.lost_since = np.zeros(0, int)
         self.index = -1
         self.gray: np.ndarray | None = None
+        self.fine: np.ndarray | None = None
+        self.step_px = self.step_before_px = np.zeros(2)  # median motion into the last frame, and into the one before
+        self.blur = StreakMatcher(options.patch_radius_px, self._refine)
+        self.racing = False
+        self.race_began = 0
+        self.sharp: tuple[np.ndarray, _Live] | None = None  # the last frame before the picture raced, and its tracks
         self.next_id = 0
         self.noise = 3.0
         self.records: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []  # ids, frame index, xy, sigma
         self.colours: list[np.ndarray] = []
         self.bridging: list[int] = []
         self.bridged: list[int] = []
+        self.rejoined = 0  # tracks matched over a whip
         self.last_detection = -99
         self.pool = ThreadPoolExecutor(options.threads) if options.threads > 1 else None
 
@@ -139,7 +149,7 @@ class Tracker:
         if ignore is not None:
             self._drop_ignored(ignore)
         self._replenish(image, gray, fine, ignore)
-        self.gray = gray
+        self.gray, self.fine = gray, fine
 
     def _follow(self, gray: np.ndarray, fine: np.ndarray) -> None:
         live, _opt = self.live, self.options
@@ -165,20 +175,37 @@ class Tracker:
         keep = np.nonzero(ok)[0]
         gone = np.nonzero(~ok)[0]
         good = np.zeros(0, bool)
+        step = np.median(xy[keep] - live.xy[keep], axis=0) if len(keep) else np.zeros(2)
+        fast = max(float(np.hypot(*b)) for b in streaks(step, self.step_px)) > FAST_STEP * self.grid.radius
+        self.step_before_px, self.step_px = self.step_px, step
+        slowed = self.racing and not fast
         if len(keep):
             moved = live.take(keep)
-            found = self._refine(fine, moved.templates, xy[keep], moved.affine)
+            if fast or slowed:
+                pair = Streaks(self.fine, fine, moved.xy, xy[keep], moved.velocity, self.step_before_px)
+                self.blur.learn(pair)
+                fast &= self.blur.share > 0  # a short shutter leaves the picture sharp however fast it goes
+            if fast and not self.racing:
+                self.race_began, self.sharp = self.index, (self.gray, live)
+            if fast or slowed:
+                found = self.blur.match(pair)
+                found = replace(found, affine=found.affine @ moved.affine)
+            else:
+                found = self._refine(fine, moved.templates, xy[keep], moved.affine)
             good = self._trustworthy(found, xy[keep])
             velocity = found.xy - moved.xy
             moved = _Live(moved.id, found.xy, velocity, found.affine, moved.ref_frame, moved.ref_xy, moved.templates)
             sure = np.nonzero(good)[0]
             self.live = moved.take(sure)
             self._record(self.live.id, self.live.xy, found.sigma_px[sure])
-            self._renew_references(fine)
+            self._renew_references(fine, slowed)
             gone = np.r_[gone, keep[~good]]
         else:
             self.live = _Live.empty()
+        self.racing = fast
         self._remember(live.take(gone))
+        if slowed and self.sharp is not None:
+            self._rejoin(gray, fine)
 
     def _flow(self, gray: np.ndarray, previous: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         window = (self.options.lk_window_px,) * 2
@@ -208,14 +235,14 @@ class Tracker:
         ok &= np.hypot(*(back - previous).T) < self.options.max_backward_px
         return xy.astype(np.float64), ok
 
-    def _refine(self, fine: np.ndarray, templates: Templates, xy: np.ndarray, affine: np.ndarray, slack: float = 1.0):
+    def _refine(self, fine: np.ndarray, templates: Templates, xy: np.ndarray, affine: np.ndarray, slack: float = 1.0, grid=None):
         def part(index: np.ndarray):
             return refine(
                 fine,
                 templates.take(index),
                 xy[index],
                 affine[index],
-                self.grid,
+                grid or self.grid,
                 iterations=self.options.iterations,
                 noise_levels=self.noise,
                 affine_slack=slack,
@@ -232,15 +259,18 @@ class Tracker:
     def _trustworthy(self, found, start: np.ndarray) -> np.ndarray:
         # In grain the best correlation a true match can have is below one: 1/sqrt(1 + (noise/contrast)^2), twice.
         det = found.affine[:, 0, 0] * found.affine[:, 1, 1] - found.affine[:, 0, 1] * found.affine[:, 1, 0]
-        return (found.ncc > self.options.min_ncc) & (found.step_px < 3.0) & (found.sigma_px < 0.5) & (det > 0.3) & (det < 3.0)
+        return (found.ncc > self.options.min_ncc) & (found.step_px < 3.0) & (found.sigma_px < 1.0) & (det > 0.3) & (det < 3.0)
 
-    def _renew_references(self, fine: np.ndarray) -> None:
-        """A patch seen from too different a place gets a new first appearance (at the price of a small random step)."""
+    def _renew_references(self, fine: np.ndarray, after_race: bool) -> None:
+        """A patch seen from too different a place gets a new first appearance (at the price of a small random step).
+
+        So does one whose first appearance was cut out of streaks, once the picture is sharp again.
+        """
         live = self.live
         if not len(live.id):
             return
         change = np.abs(live.affine - np.eye(2)).max(axis=(1, 2))
-        old = np.nonzero(change > 0.22)[0]
+        old = np.nonzero((change > 0.22) | (after_race & (live.ref_frame >= self.race_began)))[0]
         if not len(old):
             return
         fresh = make_templates(fine, live.xy[old], self.grid)
@@ -301,10 +331,45 @@ class Tracker:
             return
         found = self._refine(fine, lost.templates.take(rows), predicted[rows], warp[rows], slack=2.0)
         sure = self._trustworthy(found, predicted[rows]) & (found.ncc > max(0.9, self.options.min_ncc)) & (found.step_px < 2.0)
-        # not on top of a track that lives
-        if sure.any():
-            gap = np.hypot(*(found.xy[:, None] - live.xy[None]).transpose(2, 0, 1)).min(axis=1)
-            sure &= gap > 3.0
+        self._take_back(rows, found, sure)
+
+    def _rejoin(self, gray: np.ndarray, fine: np.ndarray) -> None:
+        """After a whip: what is still in the picture from before it is matched directly, not through the streaks."""
+        before, known = self.sharp
+        self.sharp = None
+        lost = self.lost
+        same, rows = np.intersect1d(known.id, lost.id, return_indices=True)[1:]
+        if len(rows) < 8:
+            return
+        homography = bridge(before, gray)
+        if homography is None:
+            return
+        h, w = gray.shape
+        xy = known.xy[same]
+        predicted = carry(homography, xy)
+        inside = (predicted > 2).all(1) & (predicted[:, 0] < w - 3) & (predicted[:, 1] < h - 3)
+        warp = carry_warp(homography, xy)
+        inside &= (np.abs(warp - np.eye(2)).max(axis=(1, 2)) < 0.8) & (np.linalg.det(warp) > 0.2)
+        same, rows, predicted, warp = same[inside], rows[inside], predicted[inside], warp[inside]
+        if len(rows) < 8:
+            return
+        # parallax moves points off the homography: look around in the picture as it was, brought into line with this one
+        bent = cv2.warpPerspective(before, homography, (w, h), flags=cv2.INTER_LINEAR)
+        near, ok, _ = cv2.calcOpticalFlowPyrLK(
+            bent, gray, predicted, predicted.copy(), winSize=(self.options.lk_window_px,) * 2, maxLevel=2,
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+        )  # fmt: skip
+        start = near.astype(np.float64)
+        found = self._refine(fine, lost.templates.take(rows), start, warp @ known.affine[same], slack=3.0)
+        sure = (ok.ravel() > 0) & self._trustworthy(found, start) & (found.ncc > max(0.9, self.options.min_ncc))
+        self._take_back(rows, found, sure)
+        self.rejoined += int(sure.sum())
+
+    def _take_back(self, rows: np.ndarray, found, sure: np.ndarray) -> None:
+        """Lost tracks (rows of them) that were surely found live on, unless one that lives is there already."""
+        lost, live = self.lost, self.live
+        if sure.any() and len(live.id):
+            sure = sure & (np.hypot(*(found.xy[:, None] - live.xy[None]).transpose(2, 0, 1)).min(axis=1) > 3.0)
         hit = np.nonzero(sure)[0]
         if not len(hit):
             return

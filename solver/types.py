@@ -6,7 +6,7 @@ of the first pixel is (0.5, 0.5). Every transform is named by what it maps to an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -29,6 +29,10 @@ class Settings:
     quality: str = "standard"  # draft | standard | best
     seed: int = 0
     threads: int = 0  # 0: as many as the machine has
+
+    def record(self) -> dict:
+        """What a solve.json keeps of it: all that changes the result."""
+        return {name: value for name, value in asdict(self).items() if name != "threads"}
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,8 @@ class AlignedDepth:
     scale: float
     shift: float
     spread: float  # robust spread of log(depth / solved depth) at the points
+    network: np.ndarray | None = None  # what the network (or brought-along map) itself said, as in DepthMap
+    kind: str = ""  # of `network`, as in DepthMap
 
 
 @dataclass(frozen=True)
@@ -197,3 +203,9 @@ class Solution:
     warnings: tuple[str, ...] = ()
     timings: dict = field(default_factory=dict)  # seconds by stage
     depth_source: dict = field(default_factory=dict)  # {"name", "provider", "kind", "licence"}
+    settings: dict = field(default_factory=dict)  # what was asked for: the fields of Settings, without `threads`
+    history: tuple[dict, ...] = ()  # what was done to the solve since: see refine.py
+    world_id: str = ""  # names the world frame; "" is the solve's own. Solves of one id can be exchanged under a scene
+    track_colour: np.ndarray | None = None  # (N, 3) uint8 RGB at first sight, of all tracks
+    track_muted: np.ndarray | None = None  # (N,) bool: left out by the user; None is nobody
+    user_tracks: tuple[dict, ...] = ()  # tracks made by the user: {"track", "name", "weight", "sigma_px", "error_px"}

@@ -79,6 +79,8 @@ class ShotView:
             if depth.confidence is not None:
                 self.depth_weight[rows] = np.clip(sample_map(depth.confidence, tracks.xy[rows], width, height), 0.02, 1)
         self.row_shift = self._row_shift()
+        self.weight: np.ndarray | None = None  # (M,) see Observations.weight; set where the user's own tracks take part
+        self.trusted = np.zeros(tracks.track_count, bool)  # the user's word that these are at rest
 
     def rows_of(self, frame: int) -> np.ndarray:
         """Observations of one frame."""
@@ -110,6 +112,8 @@ class ShotView:
         obs = Observations.without_depth(
             cam, point, self.xy[rows], self.sigma[rows], self.row_shift[rows], len(frames), len(kept)
         )
+        if self.weight is not None:
+            obs = replace(obs, weight=self.weight[rows])
         keys = np.array([k for k in self.keys if cam_of[k] >= 0], int) if depth else np.zeros(0, int)
         if len(keys):
             key_of = np.full(self.frame_count, -1)

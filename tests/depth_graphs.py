@@ -24,13 +24,16 @@ def write_graph(
     scalar_inputs: tuple[str, ...] = (),
     points: bool = False,
     dtype: int = TensorProto.FLOAT,
+    batch: int | str = 1,
 ) -> Path:
     """Writes a graph: depth = sum of weighted channels + offset; `extras` are further outputs with constant values.
 
     points: the depth output becomes (1, h, w, 3) with that sum as z and zeros as x and y.
     """
     height, width = size
-    shape = {"NCHW": [1, 3, height, width], "NHWC": [1, height, width, 3], "NFCHW": [1, "F", 3, height, width]}[layout]
+    shape = {"NCHW": [batch, 3, height, width], "NHWC": [batch, height, width, 3], "NFCHW": [batch, "F", 3, height, width]}[
+        layout
+    ]
     axis = 3 if layout == "NHWC" else len(shape) - 3
     weight_shape = [1] * len(shape)
     weight_shape[axis] = 3

@@ -26,7 +26,7 @@ def test_same_picture_and_network_are_found_others_are_not(tmp_path):
     cached = source(write_graph(tmp_path / "a.onnx", offset=1.0), tmp_path / "cache")
     first = cached.predict(3, image)
     calls = []
-    cached.network.predict = lambda *a: calls.append(a)
+    through, cached.network.predict_many = cached.network.predict_many, lambda *a: calls.append(a) or through(*a)
     again = cached.predict(9, image)
     assert not calls and again.frame == 9 and again.kind == first.kind
     np.testing.assert_array_equal(again.values, first.values)

@@ -239,22 +239,48 @@ def test_list_names_licence_and_state(store, capsys):
 
 
 def test_get_through_a_mirror_then_the_network_is_found(server, store, tmp_path, capsys):
-    graph = write_graph(tmp_path / "graph.onnx", output_name="predicted_depth", size=(518, 518)).read_bytes()
+    name = "depth-anything-3-small"  # two files, no hash on record
+    graph = write_graph(tmp_path / "graph.onnx", output_name="predicted_depth", layout="NFCHW").read_bytes()
     server.content = graph
     mirror = server.url.rsplit("/", 1)[0]
     sha = hashlib.sha256(graph).hexdigest()
     with pytest.raises(HoldfastError) as error:
-        run("get", "depth-anything-v2-small", "--mirror", mirror, "--events")
+        run("get", name, "--mirror", mirror, "--events")
     assert error.value.code == "download.unconfirmed" and sha in error.value.message + error.value.hint
-    assert run("get", "depth-anything-v2-small", "--mirror", mirror, "--events", "--accept-hash", sha) == EXIT_OK
+    assert run("get", name, "--mirror", mirror, "--events", "--accept-hash", sha) == EXIT_OK
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[-1]["event"] == "result" and lines[0]["event"] == "progress"
     specs, _ = models_registry.load_registry()
-    assert models_registry.find_network(specs["depth-anything-v2-small"]) == store / "depth_anything_v2_small.onnx"
+    found = models_registry.find_network(specs[name])
+    assert found == store / "depth_anything_3_small" / "model.onnx" and found.with_name("model.onnx_data").is_file()
+    assert models_registry.resolve_network(str(found))[0].id == name
     asked = len(server.asked)
-    assert run("get", "depth-anything-v2-small") == EXIT_OK and len(server.asked) == asked
-    assert run("remove", "depth-anything-v2-small") == EXIT_OK
-    assert models_registry.find_network(specs["depth-anything-v2-small"]) is None
+    assert run("get", name) == EXIT_OK and len(server.asked) == asked
+    assert run("remove", name) == EXIT_OK
+    assert models_registry.find_network(specs[name]) is None
+    # Once confirmed, a hash is pinned: the same content needs no question, other content is refused.
+    assert run("get", name, "--mirror", mirror, "--events") == EXIT_OK
+    assert run("remove", name) == EXIT_OK
+    server.content = graph + b"!"
+    with pytest.raises(HoldfastError) as error:
+        run("get", name, "--mirror", mirror, "--events")
+    assert error.value.code == "download.wrong_hash"
+
+
+def test_a_hash_on_record_is_enforced_without_a_question(server, store, tmp_path):
+    server.content = bytes(1000)
+    for name in ("depth-anything-v2-small", "moge-2-vits", "midas-v2.1-small", "metric3d-v2-small", "dpt-hybrid"):
+        with pytest.raises(HoldfastError) as error:
+            run(
+                "get",
+                name,
+                "--mirror",
+                server.url.rsplit("/", 1)[0],
+                "--events",
+                "--accept-hash",
+                hashlib.sha256(bytes(1000)).hexdigest(),
+            )
+        assert error.value.code in ("download.wrong_size", "download.wrong_hash")
 
 
 def test_get_of_what_cannot_be_fetched(store):

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from onnx import TensorProto
 
-from solver.depth import open_depth_source, sample_depth
-from solver.depth_network import candidate_providers
+from solver.depth import open_depth_source, predict_all, sample_depth
+from solver.depth_network import GPU_BATCH, PROVIDERS, candidate_providers
 from solver.depth_points import focal_and_shift
 from solver.errors import EXIT_MODEL, HoldfastError
 from solver.models_registry import load_registry
@@ -40,7 +41,7 @@ FAMILIES = {
         "disparity",
     ),
     "depth-anything-3-small": (
-        {"input_name": "pixel_values", "output_name": "predicted_depth", "layout": "NFCHW"},
+        {"input_name": "pixel_values", "output_name": "predicted_depth", "layout": "NFCHW", "extras": {"intrinsics": 252.0}},
         IMAGENET,
         (504, 280),
         "depth",
@@ -51,8 +52,8 @@ FAMILIES = {
         (798, 448),
         "metric",
     ),
-    "metric3d-v2-small": ({"input_name": "pixel_values", "output_name": "predicted_depth"}, BYTES, (924, 518), "depth"),
-    "midas-v2.1-small": ({"input_name": "0", "output_name": "797", "size": (256, 256)}, IMAGENET, (256, 256), "disparity"),
+    "metric3d-v2-small": ({"input_name": "pixel_values", "output_name": "predicted_depth"}, BYTES, (1092, 616), "depth"),
+    "midas-v2.1-small": ({"input_name": "0", "output_name": "797", "size": (256, 256)}, UNIT, (256, 256), "disparity"),
     "dpt-hybrid": ({"input_name": "pixel_values", "output_name": "predicted_depth"}, HALF, (384, 384), "disparity"),
     "zoedepth": ({"input_name": "pixel_values", "output_name": "predicted_depth"}, HALF, (512, 384), "metric"),
     "depth-pro": (
@@ -84,7 +85,9 @@ def test_family_is_fed_and_read_as_documented(network, tmp_path, monkeypatch):
     if graph.get("points"):
         monkeypatch.setattr("solver.depth_process.focal_and_shift", lambda points, valid: (2.0, 0.0))
     offset = 400.0 if kind != "disparity" else 0.0  # depths must be positive
-    path = write_graph(tmp_path / spec.files[0].name, offset=offset, **graph)
+    path = tmp_path / spec.files[0].name
+    path.parent.mkdir(exist_ok=True)
+    write_graph(path, offset=offset, **graph)
     source = open_depth_source(str(path), None, "cpu", 1)
     assert (source.name, source.kind, source.provider) == (network, kind, "CPUExecutionProvider")
     result = source.predict(17, picture())
@@ -94,6 +97,8 @@ def test_family_is_fed_and_read_as_documented(network, tmp_path, monkeypatch):
     np.testing.assert_allclose(result.values, expected, rtol=2e-4)
     if network == "holdfast-small":
         np.testing.assert_allclose(result.confidence, 0.7, atol=1e-5)
+    if network == "depth-anything-3-small":
+        assert result.fov_x_deg == pytest.approx(90, abs=1e-3)
     if network == "depth-pro":
         assert result.fov_x_deg == pytest.approx(2 * np.degrees(np.arctan(0.5)), abs=1e-3)
 
@@ -238,6 +243,79 @@ def test_cuda_asked_for_and_not_there_is_said(tmp_path, monkeypatch):
     assert said and said[0][0] == "depth.provider" and "CPU" in said[0][1]
 
 
+class FakeSession:
+    """An inference session of any provider; runs on the CPU underneath. `behaviour` says what goes wrong with it."""
+
+    def __init__(self, real, providers, behaviour):
+        self.real, self.providers, self.behaviour = real, providers, behaviour
+        self.get_inputs, self.get_outputs = real.get_inputs, real.get_outputs
+
+    def get_providers(self):
+        return ["CPUExecutionProvider"] if self.behaviour == "does not load" else self.providers
+
+    def run(self, names, feed):
+        if self.behaviour == "fails in use":
+            raise RuntimeError("CUDNN_STATUS_EXECUTION_FAILED")
+        arrays = self.real.run(names, feed)
+        return [np.full_like(a, np.nan) for a in arrays] if self.behaviour == "no numbers" else arrays
+
+
+@pytest.mark.parametrize(
+    ("behaviours", "used", "tried"),
+    [
+        ({}, "CUDA", 1),
+        ({"CUDA": "does not load"}, "Tensorrt", 2),
+        ({"CUDA": "fails in use", "Tensorrt": "raises"}, "Dml", 3),
+        ({"CUDA": "no numbers", "Tensorrt": "no numbers", "Dml": "raises"}, "CoreML", 4),
+        (dict.fromkeys(("CUDA", "Tensorrt", "Dml", "CoreML"), "fails in use"), "CPU", 5),
+    ],
+)
+def test_providers_are_tried_in_order_with_a_real_run_and_falls_are_said(behaviours, used, tried, tmp_path, monkeypatch):
+    import onnxruntime
+
+    real, asked, said = onnxruntime.InferenceSession, [], []
+
+    def session(path, options, providers):
+        name = providers[0].removesuffix("ExecutionProvider")
+        asked.append(name)
+        if behaviours.get(name) == "raises":
+            raise RuntimeError("no such device")
+        return FakeSession(real(path, options, providers=["CPUExecutionProvider"]), providers, behaviours.get(name))
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(reversed(PROVIDERS)))
+    monkeypatch.setattr("solver.depth_network.nvidia_driver_present", lambda: True)
+    progress = type("Progress", (), {"warn": lambda self, code, message: said.append(message)})()
+    path = write_graph(tmp_path / "own.onnx", offset=1.0)
+    source = open_depth_source(describe(path), None, "auto", 1, progress)
+    assert source.provider == used + "ExecutionProvider" and len(asked) == tried
+    assert asked == ["CUDA", "Tensorrt", "Dml", "CoreML", "CPU"][:tried]
+    assert len(said) == (tried > 1) and all(name in said[0] for name in behaviours)
+
+
+def test_batches_on_a_graphics_card_are_used_when_the_graph_keeps_pictures_apart(tmp_path, monkeypatch):
+    path = write_graph(tmp_path / "own.onnx", offset=1.0, batch="N")
+    source = open_depth_source(describe(path), None, "cpu", 1)
+    assert source.batch_size == 1  # nothing to gain on a CPU
+    source.provider = "CUDAExecutionProvider"
+    assert source._largest_batch() == GPU_BATCH
+    rng = np.random.default_rng(1)
+    frames = [(k, rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)) for k in range(11)]
+    alone = [source.predict(*frame).values for frame in frames]
+    runs, through = [], source._session.run
+    source.batch_size = GPU_BATCH
+    monkeypatch.setattr(source, "_session", type("S", (), {"run": lambda self, n, f: runs.append(1) or through(n, f)})())
+    together = list(predict_all(source, iter(frames)))
+    assert len(runs) == 2 and [k for k, _ in together] == list(range(11))
+    for expected, (k, result) in zip(alone, together, strict=True):
+        assert result.frame == k
+        np.testing.assert_allclose(result.values, expected, rtol=1e-5)
+    # A graph with a fixed batch of one gets one at a time.
+    fixed = open_depth_source(describe(write_graph(tmp_path / "one.onnx", offset=1.0)), None, "cpu", 1)
+    fixed.provider = "CUDAExecutionProvider"
+    assert fixed._largest_batch() == 1
+
+
 @pytest.mark.parametrize(
     "case",
     [
@@ -305,3 +383,33 @@ def test_bad_networks_give_one_clear_line(case, tmp_path, monkeypatch):
 
 def test_none_means_no_depth():
     assert open_depth_source("none") is None
+
+
+def test_field_of_view_of_a_network_becomes_the_focal_prior():
+    """A camera that does not move tells nothing of its lens: what the network says stands."""
+    from solver.events import Reporter
+    from solver.pipeline import solve
+    from solver.types import ClipInfo, Settings
+
+    rng = np.random.default_rng(0)
+    still = cv2.resize(rng.integers(0, 255, (45, 80, 3), dtype=np.uint8), (640, 360), interpolation=cv2.INTER_CUBIC)
+
+    class Clip:
+        info = ClipInfo("still", 640, 360, 24.0, 0, tuple(range(10)), frame_count=10)
+
+        def images(self):
+            for k in range(10):
+                yield k, self.read(k)
+
+        def read(self, frame):
+            noise = np.random.default_rng(frame).normal(0, 2, still.shape)
+            return np.clip(still + noise, 0, 255).astype(np.uint8)
+
+    class Network:
+        name, provider, kind = "wide", "CPUExecutionProvider", "depth"
+
+        def predict(self, frame, image):
+            return DepthMap(frame, "depth", np.linspace(2, 5, 48 * 64, dtype=np.float32).reshape(48, 64), None, 90.0)
+
+    solution = solve(Clip(), Settings(quality="draft", threads=1), Network(), None, Reporter())
+    assert solution.focal_px[0] == pytest.approx(320, rel=1e-3) and solution.verdict.focal == "prior"

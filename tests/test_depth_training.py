@@ -174,3 +174,74 @@ def test_network_takes_any_multiple_of_64_and_knows_where_it_looks():
         assert 0 <= float(confidence.min()) <= float(confidence.max()) <= 1
     where = coordinates(torch.zeros(1, 1, 4, 8))
     assert where[0, 1, :, 0].tolist() == [-0.75, -0.25, 0.25, 0.75] and float(where[0, 0, 0, 0]) == -1.75
+
+
+@needs_torch
+def test_orthogonal_updates_have_singular_values_near_one():
+    import torch
+
+    from models.training.muon import orthogonal
+
+    torch.manual_seed(0)
+    for shape in ((3, 24, 60), (2, 60, 24)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+        assert float(values.min()) > 0.5 and float(values.max()) < 1.3
+
+
+@needs_torch
+def test_every_parameter_has_one_optimiser_and_a_few_steps_learn():
+    import torch
+
+    from models.training.muon import optimisers_for
+    from models.training.network import HoldfastNet
+    from models.training.train import losses
+
+    torch.manual_seed(0)
+    network = HoldfastNet((8, 8, 16, 16, 16))
+    optimisers = optimisers_for(network, 3e-3)
+    held = [id(p) for o in optimisers for g in o.param_groups for p in g["params"]]
+    assert sorted(held) == sorted(id(p) for p in network.parameters())
+    pictures = torch.rand(4, 3, 64, 64)
+    target = torch.linspace(0.1, 0.4, 32)[None, :, None].expand(4, 32, 32)
+    first = None
+    for _ in range(15):
+        loss = losses(network(pictures), target)["direct"]
+        first = first if first is not None else float(loss.detach())
+        network.zero_grad()
+        loss.backward()
+        for optimiser in optimisers:
+            optimiser.step()
+    assert float(loss.detach()) < 0.6 * first
+
+
+@needs_torch
+def test_schedule_by_steps_and_by_the_clock(monkeypatch):
+    from models.training import train
+
+    by_steps = train.Schedule(1000, None, 0.0)
+    assert [by_steps.progress(s) for s in (0, 500, 1000, 2000)] == [0.0, 0.5, 1.0, 1.0]
+    monkeypatch.setattr(train.time, "time", lambda: 100.0)
+    by_clock = train.Schedule(1000, 300.0, 0.4)
+    assert by_clock.progress(7) == pytest.approx(0.4)
+    monkeypatch.setattr(train.time, "time", lambda: 200.0)
+    assert by_clock.progress(7) == pytest.approx(0.7)
+    monkeypatch.setattr(train.time, "time", lambda: 301.0)
+    assert by_clock.progress(7) == 1.0
+    assert train.learning_rate(5000, 0.0, 1.0) == 1.0 and train.learning_rate(5000, 1.0, 1.0) == pytest.approx(0.01)
+
+
+def test_defocus_blurs_what_is_at_another_distance():
+    from models.training.augment import defocus
+
+    rgb = np.zeros((96, 160, 3), np.uint8)
+    rgb[::4] = 255
+    disparity = np.full((48, 80), 0.1, np.float32)
+    disparity[:, 40:] = 1.0
+    sharp = []
+    for seed in range(8):
+        result = defocus(np.random.default_rng(seed), rgb, disparity, chance=1.0).astype(float)
+        left, right = result[:, 10:60].std(), result[:, 100:150].std()
+        assert abs(left - right) > 10  # one side is in focus, the other is not
+        sharp.append(left > right)
+    assert any(sharp) and not all(sharp)
+    assert defocus(np.random.default_rng(0), rgb, disparity, chance=0.0) is rgb

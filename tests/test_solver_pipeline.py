@@ -127,3 +127,18 @@ def test_a_given_focal_length_is_kept():
     found = solve(Clip(images), Settings(threads=1, focal_px=FOCAL, focal_mode="known"), None, None, Quiet())
     np.testing.assert_allclose(found.focal_px, FOCAL, rtol=1e-12)
     assert found.verdict.focal == "given"
+
+
+def test_a_zoom_on_a_tripod_is_not_taken_for_a_dolly():
+    source = texture(13, 1300, 900)
+    rng = np.random.default_rng(6)
+    s = np.linspace(-1, 1, 28)
+    focal = 430.0 + 130.0 * (0.5 + 0.5 * s)
+    rotations = rotation_exp(np.c_[0.02 * s, 0.06 * s, 0 * s])
+    painting = np.array([[FOCAL, 0, 650], [0, FOCAL, 450], [0, 0, 1]])
+    lens = [np.array([[f, 0, WIDTH / 2], [0, f, HEIGHT / 2], [0, 0, 1]]) for f in focal]
+    images = [warped(source, painting @ r.T @ np.linalg.inv(k), 2.0, rng) for r, k in zip(rotations, lens, strict=True)]
+    found = solve(Clip(images), Settings(threads=1), None, None, Quiet())
+    assert found.verdict.motion == "rotation"
+    assert np.ptp(found.focal_px) > 100  # the lens, not the camera, goes nearer
+    np.testing.assert_allclose(found.focal_px / found.focal_px[0], focal / focal[0], rtol=3e-3)

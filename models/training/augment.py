@@ -34,6 +34,26 @@ def _motion_blur(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
+def defocus(rng: np.random.Generator, rgb: np.ndarray, disparity: np.ndarray, chance: float = 0.12) -> np.ndarray:
+    """Now and then a lens that is sharp at one distance only: blur grows with the difference in disparity from it.
+
+    rgb (H, W, 3) uint8, disparity (h, w) of any size; thin-lens blur circles are linear in disparity.
+    """
+    if rng.random() >= chance:
+        return rgb
+    h, w = rgb.shape[:2]
+    disparity = cv2.resize(np.ascontiguousarray(disparity, np.float32), (w, h), interpolation=cv2.INTER_NEAREST)
+    low, high = np.percentile(disparity, [2, 98])
+    sharp_at = disparity[int(rng.uniform(0.25, 0.9) * h), int(rng.uniform(0.2, 0.8) * w)]
+    radius = np.abs(disparity - sharp_at) / max(float(high - low), 1e-6) * rng.uniform(1.0, 5.0) * h / 192
+    plain = np.ascontiguousarray(rgb, np.float32)
+    result = plain
+    for sigma in (0.5, 1.0, 2.0, 4.0):  # softly from one amount of blur to the next
+        weight = np.clip(cv2.GaussianBlur(radius, (0, 0), sigma) / sigma - 0.5, 0, 1)[..., None]
+        result = result * (1 - weight) + cv2.GaussianBlur(plain, (0, 0), sigma) * weight
+    return (result + 0.5).astype(np.uint8)
+
+
 def degrade(rng: np.random.Generator, rgb: np.ndarray, chance_of_none: float = 0.2) -> np.ndarray:
     """(H, W, 3) uint8 -> uint8: a random camera's, lens's and codec's idea of the same picture, now and then itself."""
     if rng.random() < chance_of_none:

@@ -35,15 +35,15 @@ def informative(depth: np.ndarray, ids: np.ndarray) -> bool:
     return high > 1.25 * max(low, 1e-4) and largest < 0.85
 
 
-def render_shard(rng: np.random.Generator, raster, stock, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(rgb (N, H, W, 3) uint8, disparity (N, H, W) float16) of `count` views."""
+def render_shard(rng: np.random.Generator, raster, stock, count: int, kind: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(rgb (N, H, W, 3) uint8, disparity (N, H, W) float16) of `count` views, of worlds of one kind or all."""
     from .scenes import random_view, random_world
 
     rgbs = np.empty((count, raster.height, raster.width, 3), np.uint8)
     disparities = np.empty((count, raster.height, raster.width), np.float16)
     done = 0
     while done < count:
-        world = random_world(rng, stock)
+        world = random_world(rng, stock, kind)
         taken = 0
         for _ in range(3 * VIEWS_PER_WORLD):
             if taken == VIEWS_PER_WORLD or done == count:
@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--shard", type=int, default=400, help="images a shard")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--samples", type=int, default=2, help="NxN supersampling")
+    parser.add_argument("--world", help="worlds of this kind alone (see scenes.WORLDS)")
     args = parser.parse_args()
     os.environ.setdefault("LP_NUM_THREADS", "1")
     from .objects import Stock
@@ -83,7 +84,7 @@ def main() -> None:
         rng = np.random.default_rng([args.seed, index])
         width, height = SIZES[index % 5 in (1, 3)]
         stock, raster = Stock(int(rng.integers(2**31))), Rasteriser(width, height, args.samples, shadow_px=768)
-        rgb, disparity = render_shard(rng, raster, stock, args.shard)
+        rgb, disparity = render_shard(rng, raster, stock, args.shard, args.world)
         raster.ctx.release()
         for part, array in (("rgb", rgb), ("disparity", disparity)):
             partial = args.out / f".{name}.{part}.npy"

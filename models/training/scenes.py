@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import objects
+from .lived_in import lived_in
 from .objects import Builder, Stock, axis_matrix
 from .raster import Scene
 from .rooms import room
@@ -212,11 +213,12 @@ def heap(rng: np.random.Generator, stock: Stock) -> World:
 
 
 WORLDS = {
-    "room": (room, 0.38),
-    "table": (lambda rng, stock: room(rng, stock, table_top=True), 0.24),
-    "street": (street, 0.16),
-    "nature": (nature, 0.12),
-    "heap": (heap, 0.10),
+    "room": (room, 0.20),
+    "table": (lambda rng, stock: room(rng, stock, table_top=True), 0.16),
+    "lived_in": (lived_in, 0.34),
+    "street": (street, 0.14),
+    "nature": (nature, 0.08),
+    "heap": (heap, 0.08),
 }
 
 
@@ -229,13 +231,16 @@ def random_world(rng: np.random.Generator, stock: Stock, name: str | None = None
 
 def random_view(rng: np.random.Generator, world: World, width: int) -> View:
     """A camera somewhere in the world: lens, tilt and roll at random."""
-    eye = world.eyes[rng.integers(len(world.eyes))]
-    target = world.targets[rng.integers(len(world.targets))]
-    # Look at what is at a sensible distance for most views, not always.
-    for _ in range(4):
-        if np.linalg.norm(target - eye) > 0.4:
-            break
+    if world.views:
+        eye, target = world.views[rng.integers(len(world.views))]
+    else:
+        eye = world.eyes[rng.integers(len(world.eyes))]
         target = world.targets[rng.integers(len(world.targets))]
+        # Look at what is at a sensible distance for most views, not always.
+        for _ in range(4):
+            if np.linalg.norm(target - eye) > 0.4:
+                break
+            target = world.targets[rng.integers(len(world.targets))]
     forward = target - eye
     forward /= max(np.linalg.norm(forward), 1e-9)
     up = np.array([0, 0, 1.0]) if abs(forward[2]) < 0.98 else np.array([0, 1.0, 0])

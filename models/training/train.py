@@ -3,8 +3,9 @@
     python -m models.training.train --shards DIR --out RUN --steps 10000
 
 RUN/checkpoint.pt is written every few minutes and picked up again by the same command; RUN/log.jsonl holds one line per
-report. Learning rate and picture size follow the step count, so a resumed run ends like an uninterrupted one. Shards that
-appear in DIR while it runs are used from the next epoch on.
+report. Learning rate and picture size follow the step count, so a resumed run ends like an uninterrupted one; with --until they
+follow the clock instead, from where the checkpoint stood to their end at that moment, for a machine whose speed is not known
+beforehand. Shards that appear in DIR while it runs are used from the next report on.
 
 The loss compares the logarithm of disparity, up to a scale of each picture (Eigen et al. 2014, here with absolute values), with a
 term on its gradients at four scales (as in MiDaS, Ranftl et al. 2020); a second output learns the size of the remaining error
@@ -24,7 +25,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .augment import crop, degrade
+from .augment import crop, defocus, degrade
+from .muon import optimisers_for
 from .network import HoldfastNet
 from .network_constants import MEAN, STD
 
@@ -64,7 +66,7 @@ class Shards:
         images, targets = [], []
         for index in rng.integers(0, len(rgb), count):
             image, target = crop(rng, rgb[index], disparity[index], size, smallest)
-            images.append(degrade(rng, image))
+            images.append(degrade(rng, defocus(rng, image, target)))
             targets.append(target)
         pictures = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255).sub_(MEAN).div_(STD)
         return pictures, torch.from_numpy(np.ascontiguousarray(np.stack(targets)))
@@ -99,11 +101,26 @@ def losses(output: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor
 WEIGHTS = {"direct": 1.0, "scale_free": 0.5, "gradient": 0.1, "likelihood": 0.1}
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Warm-up over 200 steps, then half a cosine down to 2 % of the peak."""
+def learning_rate(step: int, progress: float, peak: float) -> float:
+    """Warm-up over 200 steps, then half a cosine down to 1 % of the peak."""
     if step < 200:
         return peak * (step + 1) / 200
-    return float(peak * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(step / steps, 1.0)))))
+    return float(peak * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(progress, 1.0)))))
+
+
+class Schedule:
+    """How far the training is, 0 to 1: by its steps, or from where it resumed to a moment of the clock (seconds since 1970)."""
+
+    def __init__(self, steps: int, until: float | None, resumed_at: float) -> None:
+        """resumed_at: the progress that the checkpoint was saved at."""
+        self.steps, self.until, self.resumed_at, self.started = steps, until, resumed_at, time.time()
+
+    def progress(self, step: int) -> float:
+        """At the given step, now."""
+        if self.until is None:
+            return min(step / self.steps, 1.0)
+        passed = (time.time() - self.started) / max(self.until - self.started, 1.0)
+        return min(self.resumed_at + (1.0 - self.resumed_at) * passed, 1.0)
 
 
 @torch.no_grad()
@@ -127,6 +144,13 @@ def average_weights(network: HoldfastNet, workers: int) -> None:
         tensor.copy_(part.view_as(tensor))
 
 
+def agreed(progress: float, workers: int) -> float:
+    """The mean of what the clocks of all processes say."""
+    value = torch.tensor(progress, dtype=torch.float64)
+    torch.distributed.all_reduce(value)
+    return float(value) / workers
+
+
 def train(rank: int, args: argparse.Namespace) -> None:
     """One process of the training; the first one reports, validates and saves."""
     torch.set_num_threads(args.threads)
@@ -143,17 +167,17 @@ def train(rank: int, args: argparse.Namespace) -> None:
     kept_back = Shards(args.validation) if args.validation and rank == 0 else None
     network = HoldfastNet().to(args.device, memory_format=torch.channels_last)
     average = deepcopy(network).eval()
-    decay = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW([{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}], lr=args.peak)
-    step = 0
+    optimisers = optimisers_for(network, args.peak)
+    step, resumed_at = 0, 0.0
     path = args.out / "checkpoint.pt"
     if path.exists():
         state = torch.load(path, map_location=args.device, weights_only=True)
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        step = state["step"]
+        for optimiser, saved_state in zip(optimisers, state.get("optimisers", []), strict=False):
+            optimiser.load_state_dict(saved_state)
+        step, resumed_at = state["step"], state.get("progress", 0.0)
+    schedule = Schedule(args.steps, args.until, args.resume_at if args.resume_at is not None else resumed_at)
 
     def report(entry: dict) -> None:
         if rank == 0:
@@ -173,27 +197,33 @@ def train(rank: int, args: argparse.Namespace) -> None:
     sums: dict[str, float] = {}
     reported = saved = time.time()
     reported_step = step
-    while step < args.steps:
+    progress = schedule.progress(step)
+    while progress < 1.0:
         # Every step of every process has its own seed: a resumed run draws the same pictures (from the same shards).
         rng = np.random.default_rng([args.seed, step, rank])
-        pictures, target = shards.batch(rng, args.batch, sizes_at(step / args.steps))
+        pictures, target = shards.batch(rng, args.batch, sizes_at(progress))
         pictures, target = pictures.to(args.device, memory_format=torch.channels_last), target.to(args.device)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, args.steps, args.peak)
+        for group in (g for optimiser in optimisers for g in optimiser.param_groups):
+            group["lr"] = learning_rate(step, progress, args.peak)
         network.train()
         with torch.autocast(args.device.split(":")[0], torch.bfloat16):
             output = network(pictures)
         terms = losses(output.float(), target)
         loss = sum(WEIGHTS[name] * term for name, term in terms.items())
-        optimiser.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
+        for optimiser in optimisers:
+            optimiser.step()
         step += 1
         with torch.no_grad():
-            if args.workers > 1 and (step % 8 == 0 or step == args.steps):
+            if step % 8 == 0 or args.until is None:  # by the clock all processes must stop at the same step
+                progress = schedule.progress(step)
+                if args.workers > 1 and args.until is not None:
+                    progress = agreed(progress, args.workers)
+            if args.workers > 1 and (step % 8 == 0 or progress >= 1.0):
                 average_weights(network, args.workers)
-            if step % 8 == 0 or step == args.steps:  # running average of the weights, short at the start
+            if step % 8 == 0 or progress >= 1.0:  # running average of the weights, short at the start
                 keep = min(0.99, 1 - 10 / (10 + step / 8))
                 for a, b in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
                     a.lerp_(b, 1 - keep) if a.dtype.is_floating_point else a.copy_(b)
@@ -211,12 +241,13 @@ def train(rank: int, args: argparse.Namespace) -> None:
             report(entry)
             sums, reported, reported_step = {}, time.time(), step
             shards.refresh()
-        if rank == 0 and (step == args.steps or time.time() - saved > 150):
+        if rank == 0 and (progress >= 1.0 or time.time() - saved > 150):
             state = {
                 "network": network.state_dict(),
                 "average": average.state_dict(),
-                "optimiser": optimiser.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in optimisers],
                 "step": step,
+                "progress": progress,
             }
             torch.save(state, path.with_suffix(".part"))
             path.with_suffix(".part").replace(path)
@@ -230,6 +261,8 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, help="shards kept back")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--until", type=float, help="end at this moment (seconds since 1970) instead of after --steps")
+    parser.add_argument("--resume-at", type=float, help="progress 0..1 to resume at, instead of that of the checkpoint")
     parser.add_argument("--batch", type=int, default=16, help="pictures a step and process")
     parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate")
     parser.add_argument("--threads", type=int, default=1, help="of each process")

@@ -26,6 +26,7 @@ class World:
     eyes: list[np.ndarray]  # places a camera may stand, (3,)
     targets: list[np.ndarray]  # places it may look at, (3,)
     lens_mm: tuple[float, float]  # range of lenses on a 36 mm wide sensor that make sense here
+    views: list[tuple[np.ndarray, np.ndarray]] | None = None  # (eye, target) that belong together, instead of eyes and targets
 
 
 def sun(rng: np.random.Generator, low_deg: float = 8.0) -> np.ndarray:

@@ -43,21 +43,28 @@ def test_register_twice_leaves_nothing(blender, addon):
 
 
 def test_everything_has_a_tooltip(blender):
+    """Words that help: a sentence, not the name again."""
     missing = []
+
+    def helps(text, least, name):
+        words = text.strip()
+        return len(words) >= least and words.lower().rstrip(".") != name.lower()
+
     for name in dir(blender.types):
         cls = getattr(blender.types, name)
         if not name.startswith("HOLDFAST_") or not hasattr(cls, "bl_rna"):
             continue
         if issubclass(cls, blender.types.Operator):
             operator = getattr(blender.ops.holdfast, cls.bl_idname.split(".")[1])
-            if not operator.get_rna_type().description.strip():
+            kind = operator.get_rna_type()
+            if not helps(kind.description, 20, kind.name):
                 missing.append(name)
         for key in getattr(cls, "__annotations__", {}):
             prop = cls.bl_rna.properties.get(key)
-            if prop is not None and not prop.description.strip():
+            if prop is not None and not helps(prop.description, 12, prop.name):
                 missing.append(f"{name}.{key}")
             for item in getattr(prop, "enum_items", ()) or ():
-                if not item.description.strip():
+                if not helps(item.description, 8, item.name):
                     missing.append(f"{name}.{key}.{item.identifier}")
     assert not missing
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The artist's way in a real Blender with a window: install the zip, open a clip, press the button, wait, drop a prop, cancel.
+"""The artist's way in a real Blender with a window: install the zip, open a clip, press the button, watch, drop props, cancel.
 
 usage: window_test.py [--zip ZIP] [--clip CLIP] [--out DIR] [--depth-model ID_OR_FILE]
 
@@ -49,7 +49,8 @@ def listen():
             out = io.StringIO()
             with contextlib.redirect_stdout(out):
                 try:
-                    exec(compile(source, name, "exec"), {"bpy": bpy, "addon": addon, "state": state, "time": time})
+                    names = {"bpy": bpy, "addon": addon, "state": state, "time": time, "contextlib": contextlib}
+                    exec(compile(source, name, "exec"), names)
                 except Exception:
                     print("FAILED " + traceback.format_exc())
             with open(path + ".tmp", "w") as file:
@@ -131,6 +132,20 @@ class Window:
         ]
         subprocess.run(["xdotool", *moves, "mousedown", "1", "sleep", "0.1", "mouseup", "1"], env=self.env, check=True)
 
+    def drag(self, start: tuple[float, float], end: tuple[float, float], name: str = "") -> None:
+        """Drag with the left button, in px from the top left; a picture is taken just before letting go."""
+        stops = [start, (start[0] + 8, start[1]), (start[0] + 40, start[1])]
+        stops += [((start[0] + end[0]) / 2, (start[1] + end[1]) / 2), (end[0] - 10, end[1]), end]
+        steps = ["mousemove", str(int(start[0]) - 5), str(int(start[1])), "sleep", "0.2"]
+        for i, (x, y) in enumerate(stops):
+            steps += ["mousemove", str(int(x)), str(int(y)), "sleep", "0.4"] + (
+                ["mousedown", "1", "sleep", "0.3"] if i == 0 else []
+            )
+        subprocess.run(["xdotool", *steps], env=self.env, check=True)
+        if name:
+            self.picture(name)
+        subprocess.run(["xdotool", "mouseup", "1"], env=self.env, check=True)
+
     def picture(self, name: str) -> None:
         """What the screen shows, as DIR/name.png."""
         if not (shutil.which("xwd") and shutil.which("convert")):
@@ -172,6 +187,67 @@ for area in bpy.context.window_manager.windows[0].screen.areas:
         if region.type == 'UI' and area.type in {'CLIP_EDITOR', 'VIEW_3D'}:
             region.active_panel_category = 'Holdfast'
     area.tag_redraw()
+area = next((a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == 'CLIP_EDITOR'), None)
+if area is not None:
+    region = next(r for r in area.regions if r.type == 'WINDOW')
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area, region=region):
+        bpy.ops.clip.view_all(fit_view=True)
+"""
+
+PICTURE = "[(j.solver.picture.keypoints_at, j.solver.picture.scene_at) for j in addon('session').jobs.values()][0]"
+
+# The Clip editor's place becomes an Asset Browser with the test objects; the viewport shows the camera's picture whole.
+ASSETS = """
+window = bpy.context.window_manager.windows[0]
+with bpy.context.temp_override(window=window):
+    bpy.ops.holdfast.prop_assets()
+area = next(a for a in window.screen.areas if a.type == 'CLIP_EDITOR')
+area.ui_type = 'ASSETS'
+view = next(a for a in window.screen.areas if a.type == 'VIEW_3D')
+view.spaces.active.show_region_ui = False
+"""
+
+ASSETS_READY = """
+import json
+window = bpy.context.window_manager.windows[0]
+area = next(a for a in window.screen.areas if a.ui_type == 'ASSETS')
+area.spaces.active.params.asset_library_reference = 'LOCAL'
+view = next(a for a in window.screen.areas if a.type == 'VIEW_3D')
+region = next(r for r in view.regions if r.type == 'WINDOW')
+with bpy.context.temp_override(window=window, area=view, region=region):
+    bpy.ops.view3d.view_center_camera()
+own = next(r for r in area.regions if r.type == 'WINDOW')
+print(json.dumps([own.x, own.y + own.height]))
+"""
+
+# Where the dropped asset stands on the screen, how upright, and how far Blender's camera and the solver's disagree over the shot.
+LANDED = """
+import json, numpy as np
+from mathutils import Vector
+from bpy_extras.object_utils import world_to_camera_view
+from bpy_extras.view3d_utils import location_3d_to_region_2d
+scene = bpy.context.scene
+window = bpy.context.window_manager.windows[0]
+view = next(a for a in window.screen.areas if a.type == 'VIEW_3D')
+region = next(r for r in view.regions if r.type == 'WINDOW')
+ob = next(o for o in scene.objects if o.get('holdfast_rides'))
+low, high = addon('props').bounds([ob])
+foot = Vector(((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]))
+seen = location_3d_to_region_2d(region, view.spaces.active.region_3d, foot)
+clip = scene.holdfast.clip
+shot = addon('jobfolder').read_shot(addon('importer').job_folder_of(clip))
+parent = next(o for o in scene.objects if o.get('holdfast_role') == 'parent')
+world = np.array(parent.matrix_world.inverted() @ foot)[None]
+before, worst = scene.frame_current, 0.0
+numbering = addon('clip_frames').numbering_of(clip)
+for index, number in enumerate(shot.numbers):
+    scene.frame_set(numbering.scene_frame(int(number)))
+    there = world_to_camera_view(scene, scene.camera, foot)
+    ours = np.array([there.x * shot.width, (1 - there.y) * shot.height])
+    theirs = addon('coordinates').project(world, shot.c2w[index], *shot.intrinsics[index])[0][0]
+    worst = max(worst, float(np.abs(ours - theirs).max()))
+scene.frame_set(before)
+print(json.dumps([region.x + seen.x, region.y + seen.y, ob.matrix_world.col[2].xyz.normalized().z, worst, ob.name]))
 """
 
 PANEL = """
@@ -202,7 +278,7 @@ def press_in_panel(window: Window, reached) -> float:
     Returns the time of the press that made `reached()` true.
     """
     x, y, width, height, scale = json.loads(window.do(PANEL))
-    for below in (46, 40, 52, 58, 64):
+    for below in (46, 40, 52, 58, 64, 70, 76):
         pressed = time.monotonic()
         window.click(x + 0.4 * width, HEIGHT - (y + height) + below * scale)
         end = time.monotonic() + 1.5
@@ -237,19 +313,30 @@ def run(blender: str, package: Path, clip: Path, out: Path, model: str) -> dict:
         while window.ask("[j.solver.first_event_s for j in addon('session').jobs.values()]")[0] is None:
             time.sleep(0.02)
         figures["first_progress_s"] = round(time.monotonic() - pressed, 2)
-        window.do("state['longest'] = 0.0")
-        time.sleep(6)
+        while window.ask(PICTURE)[0] < 3 and window.ask(STATE) == ["running"]:
+            time.sleep(0.05)
+        figures["first_picture_s"] = round(time.monotonic() - pressed, 2)
+        time.sleep(2.5)
         window.picture("2_solving")
-        longest = 0.0
+        window.do("state['longest'] = 0.0")
+        longest, photographed = 0.0, False
         while window.ask(STATE) == ["running"]:
             # The last look before the end of the solve: what comes after it is the import.
             longest = max(longest, window.ask("state['longest']"))
+            if not photographed and window.ask(PICTURE)[1]:  # the path and the points are there
+                window.picture("2_growing")
+                photographed = True
             window.do("state['longest'] = 0.0")
             time.sleep(0.1)
+        figures["growing_path_was_shown"] = bool(window.ask(PICTURE)[1])
         figures["longest_gap_solving_s"] = round(longest, 3)  # Blender's own drawing included, slow without a graphics card
         figures["longest_block_solving_s"] = round(window.ask("addon('session').slowest_tick_s"), 4)
+        end = time.monotonic() + 20
+        while window.ask("any(j.busy for j in addon('session').jobs.values())") and time.monotonic() < end:
+            time.sleep(0.05)
+        figures["longest_block_importing_s"] = round(window.ask("addon('session').import_s"), 3)
         time.sleep(1)
-        figures["longest_block_importing_s"] = round(window.ask("state['longest']"), 3)
+        figures["longest_gap_importing_s"] = round(window.ask("state['longest']"), 3)
         problem = window.ask(
             "[(j.solver.message + j.solver.hint, j.message, j.imported) for j in addon('session').jobs.values()][0]"
         )
@@ -272,6 +359,18 @@ def run(blender: str, package: Path, clip: Path, out: Path, model: str) -> dict:
             raise Failed("One step of undo did not take the whole import back")
         window.do("w = bpy.context.window_manager.windows[0]\nwith bpy.context.temp_override(window=w): bpy.ops.ed.redo()")
 
+        figures.update(drop_asset(window))
+        window.do("bpy.context.scene.holdfast.overlay = 'ERROR'")
+        window.do(
+            "area = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.ui_type == 'ASSETS')\n"
+            "area.ui_type = 'CLIP_EDITOR'\narea.spaces.active.clip = bpy.data.movieclips[0]"
+        )
+        time.sleep(1)
+        window.do(TABS)
+        window.do("addon('overlay').show_frame(bpy.context.scene, 30)")
+        window.picture("5_errors")
+        window.do("bpy.context.scene.holdfast.overlay = 'NONE'")
+
         press_in_panel(window, lambda: window.ask(STATE) == ["running"])
         time.sleep(2)
         pressed = press_in_panel(window, lambda: window.ask(STATE) != ["running"])
@@ -280,7 +379,7 @@ def run(blender: str, package: Path, clip: Path, out: Path, model: str) -> dict:
         figures["cancel_s"] = round(time.monotonic() - pressed, 2)
         if window.ask(STATE) != ["cancelled"]:
             raise Failed("Cancel did not cancel")
-        window.picture("5_cancelled")
+        window.picture("6_cancelled")
     return figures
 
 
@@ -311,6 +410,37 @@ def drop(window: Window) -> float:
     if error > 3.0:
         raise Failed(f"The prop landed {error:.1f} px beside the cursor")
     return round(error, 2)
+
+
+def drop_asset(window: Window) -> dict:
+    """Drag a test object from the Asset Browser onto the floor of the footage with the mouse; how it landed."""
+    window.do(ASSETS)
+    time.sleep(1.5)
+    left, top = json.loads(window.do(ASSETS_READY))
+    time.sleep(3)
+    place = json.loads(
+        window.do(
+            VIEW + "print(json.dumps([seen(camera.matrix_world.normalized() @ c) for c in frame] + [(region.x, region.y)]))"
+        )
+    )
+    corners, (x0, y0) = place[:4], place[4]
+    xs, ys = [p[0] for p in corners], [p[1] for p in corners]
+    x, y = x0 + min(xs) + 0.62 * (max(xs) - min(xs)), y0 + min(ys) + 0.12 * (max(ys) - min(ys))
+    x, y = round(x), round(y)
+    scale = window.ask("bpy.context.preferences.system.ui_scale")
+    window.drag((left + 55 * scale, HEIGHT - top + 60 * scale), (x, HEIGHT - y), "4_dragging")
+    end = time.monotonic() + 8
+    while not window.ask("sum(bool(o.get('holdfast_rides')) for o in bpy.context.scene.objects)"):
+        if time.monotonic() > end:
+            window.picture("4_not_dropped")
+            raise Failed("The dragged asset was not settled on a surface")
+        time.sleep(0.1)
+    seen_x, seen_y, upright, slip, name = json.loads(window.do(LANDED))
+    window.picture("4_asset")
+    error = ((seen_x - x) ** 2 + (seen_y - y) ** 2) ** 0.5
+    if error > 2.5 or upright < 0.9999:
+        raise Failed(f"{name} landed {error:.1f} px beside the cursor, its z axis at {upright:.4f}")
+    return {"asset": name, "asset_error_px": round(error, 2), "slip_against_solver_px": round(slip, 5)}
 
 
 def main() -> int:

@@ -1,0 +1,142 @@
+"""Following points through motion blur.
+
+A streak's ends lie half its length before and behind the point that drew it, and its length changes from frame to frame as a
+pan speeds up or slows down: features of two blurred frames are not at the same place of the scene, by pixels. Two frames
+become comparable once each is blurred as the other one was; a straight, even blur commutes, so then both carry both.
+(The idea is that of Jin, Favaro, Cipolla, "Visual Tracking in the Presence of Motion Blur", CVPR 2005.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import cv2
+import numpy as np
+
+from .patches import PatchGrid, Refined, make_templates
+
+SHUTTERS = (0.0, 0.25, 0.5, 0.75, 1.0)  # exposure time over frame time; film cameras are mostly near one half
+# Points in a streak are known to this share of its length: its parts are seen from different places.
+STREAK_ERROR = 0.02
+TELLING_CHANGE_PX = 1.0  # of the motion per frame, from which two frames tell the shutter
+
+
+def line_blur(image: np.ndarray, length_px: np.ndarray) -> np.ndarray:
+    """The image (H, W) as if everything had moved by the vector length_px (2,), evenly, while the shutter was open."""
+    reach = float(np.hypot(*length_px))
+    if reach < 0.3:
+        return image
+    half = int(np.ceil(reach / 2)) + 1
+    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+    samples = max(3, int(np.ceil(4 * reach)))
+    s = (np.arange(samples) + 0.5) / samples - 0.5
+    x, y = half + s * length_px[0], half + s * length_px[1]
+    xi, yi = np.floor(x).astype(int), np.floor(y).astype(int)
+    fx, fy = x - xi, y - yi
+    for dx, dy, w in ((0, 0, (1 - fx) * (1 - fy)), (1, 0, fx * (1 - fy)), (0, 1, (1 - fx) * fy), (1, 1, fx * fy)):
+        np.add.at(kernel, (yi + dy, xi + dx), w)
+    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+
+
+def streaks(step_px: np.ndarray, step_before_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Motion per frame time (px) at the frame before and at this one, from the last two steps between frames (..., 2)."""
+    return (step_px + step_before_px) / 2, step_px + (step_px - step_before_px) / 2
+
+
+@dataclass(frozen=True)
+class Streaks:
+    """Two neighbouring blurred frames (smoothed float32), the same points (n, 2) in both as far as known, and their velocity
+    (n, 2) px per frame into the first one (0: born there; step_before_px (2,) stands in)."""
+
+    before: np.ndarray
+    now: np.ndarray
+    xy_before: np.ndarray
+    xy_now: np.ndarray
+    velocity: np.ndarray
+    step_before_px: np.ndarray
+
+    def parts(self) -> list[_Part]:
+        """Streaks differ over the picture: its parts, with how everything in them moved."""
+        known = np.abs(self.velocity).max(axis=1) > 0
+        step_before = np.where(known[:, None], self.velocity, self.step_before_px)
+        before_px, now_px = streaks(self.xy_now - self.xy_before, step_before)
+        h, w = self.before.shape
+        row = np.clip(self.xy_before[:, 1] / h * 3, 0, 2).astype(int)
+        cell = row * 6 + np.clip(self.xy_before[:, 0] / w * 6, 0, 5).astype(int)
+        parts = []
+        for c in np.unique(cell):
+            rows = np.nonzero(cell == c)[0]
+            near = rows if known[rows].sum() >= 4 else np.arange(len(cell))
+            parts.append(_Part(rows, np.median(before_px[near], axis=0), np.median(now_px[near], axis=0)))
+        return parts
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Points (rows) of one part of the picture and its motion per frame time (2,) at the frame before and at this one."""
+
+    rows: np.ndarray
+    before_px: np.ndarray
+    now_px: np.ndarray
+
+    @property
+    def change_px(self) -> float:
+        return float(np.hypot(*(self.now_px - self.before_px)))
+
+
+class StreakMatcher:
+    """Matches points of blurred frames, and learns meanwhile what share of a frame's time the shutter was open.
+
+    refine: patches.refine with the tracker's settings: (image, templates, xy, affine, grid=) -> Refined.
+    """
+
+    def __init__(self, radius_px: int, refine: Callable[..., Refined]) -> None:
+        self.radius_px, self.refine = radius_px, refine
+        self.score = np.zeros(len(SHUTTERS))
+
+    @property
+    def share(self) -> float:
+        """The best guess so far; 0 as long as nothing was blurred enough to tell."""
+        return SHUTTERS[int(np.argmax(self.score))]
+
+    def learn(self, pair: Streaks) -> None:
+        """Where streaks get longer or shorter, only the true shutter makes two frames alike."""
+        telling = [p for p in pair.parts() if p.change_px > TELLING_CHANGE_PX][::2]
+        if not telling:
+            return
+        grid = PatchGrid(self.radius_px)
+        few = [replace(p, rows=p.rows[:16]) for p in telling]
+        alike = [np.mean([np.median(self._match(pair, p, share, grid).ncc) for p in few]) for share in SHUTTERS]
+        self.score += max(p.change_px for p in telling) * (np.array(alike) - max(alike))
+
+    def match(self, pair: Streaks) -> Refined:
+        """From the frame before, not from the first appearance: what streaks look like changes too fast."""
+        parts = pair.parts()
+        # streaks leave little to see along the motion: look at more of the picture, as much as they are long
+        longest = self.share * max(np.hypot(*p.now_px) for p in parts)
+        grid = PatchGrid(int(np.clip(round(0.6 * longest), self.radius_px, 2.5 * self.radius_px)))
+        found = [self._match(pair, p, self.share, grid) for p in parts]
+        order = np.argsort(np.concatenate([p.rows for p in parts]))
+        joined = Refined(*(np.concatenate([getattr(f, field.name) for f in found])[order] for field in fields(Refined)))
+        streak = self.share * np.concatenate([np.full(len(p.rows), np.hypot(*p.now_px)) for p in parts])[order]
+        return replace(joined, sigma_px=np.hypot(joined.sigma_px, STREAK_ERROR * streak))
+
+    def _match(self, pair: Streaks, part: _Part, share: float, grid: PatchGrid) -> Refined:
+        """A part of the frame before, blurred as this one is, against this one, blurred as that one was."""
+        rows, reach = part.rows, max(np.hypot(*part.before_px), np.hypot(*part.now_px))
+        margin = 2.5 * grid.radius + 0.5 * reach + 4
+        old, at_old = _crop(pair.before, pair.xy_before[rows], margin)
+        new, at_new = _crop(pair.now, pair.xy_now[rows], margin)
+        templates = make_templates(line_blur(old, share * part.now_px), pair.xy_before[rows] - at_old, grid)
+        still = np.tile(np.eye(2), (len(rows), 1, 1))
+        found = self.refine(line_blur(new, share * part.before_px), templates, pair.xy_now[rows] - at_new, still, grid=grid)
+        return replace(found, xy=found.xy + at_new)
+
+
+def _crop(image: np.ndarray, xy: np.ndarray, margin_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image around the given points, and where its first pixel lies."""
+    h, w = image.shape
+    x0, y0 = np.clip(np.floor(xy.min(axis=0) - margin_px).astype(int), 0, (w - 2, h - 2))
+    x1, y1 = np.clip(np.ceil(xy.max(axis=0) + margin_px).astype(int) + 1, (x0 + 2, y0 + 2), (w, h))
+    return image[y0:y1, x0:x1], np.array([x0, y0], float)

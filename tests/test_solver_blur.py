@@ -1,0 +1,49 @@
+"""Motion blur: two frames blurred alike, the shutter learnt, points followed where streaks change their length."""
+
+import numpy as np
+
+from solver.blur import StreakMatcher, Streaks, line_blur
+from solver.patches import refine, smooth
+from tests.test_solver_tracking import texture
+
+
+def test_a_line_blur_is_the_mean_of_the_moved_pictures():
+    image = texture(3, 240, 160).astype(np.float32)
+    if image.ndim == 3:
+        image = image[..., 0]
+    blurred = line_blur(image, np.array([8.0, 0.0]))
+    x = np.arange(40, 200)
+    steps = np.linspace(-4, 4, 401)
+    mean = np.mean([[np.interp(x + s, np.arange(240), row) for s in steps] for row in image[60:70]], axis=1)
+    assert np.abs(blurred[60:70, 40:200] - mean).max() < 0.02 * np.ptp(image)
+    assert line_blur(image, np.array([0.1, 0.1])) is image
+
+
+def test_points_are_followed_through_growing_streaks_and_the_shutter_is_learnt():
+    still = texture(5, 900, 300).astype(np.float32)
+    if still.ndim == 3:
+        still = still[..., 0]
+    centres = np.array([300.0, 312.0, 334.0, 366.0])  # where the middle of the picture lies in the source, frame by frame
+    speeds = np.gradient(centres)
+
+    def frame(k):
+        image = line_blur(still, np.array([0.5 * speeds[k], 0.0]))
+        return smooth(np.ascontiguousarray(image[:, int(centres[k]) - 160 : int(centres[k]) + 160]), 0.7)
+
+    rng = np.random.default_rng(0)
+    xy = np.c_[rng.uniform(90, 230, 60), rng.uniform(40, 260, 60)]
+    moved = xy - [centres[2] - centres[1], 0]
+    before_step = -(centres[1] - centres[0])
+    guess = moved + rng.normal(0, 0.7, moved.shape)
+    pair = Streaks(frame(1), frame(2), xy, guess, np.tile([before_step, 0.0], (60, 1)), np.array([before_step, 0.0]))
+    matcher = StreakMatcher(
+        6, lambda image, templates, at, affine, grid: refine(image, templates, at, affine, grid, iterations=8)
+    )
+    assert matcher.share == 0.0
+    matcher.learn(pair)
+    assert matcher.share == 0.5
+    found = matcher.match(pair)
+    error = np.hypot(*(found.xy - moved).T)
+    assert np.median(error) < 0.15
+    assert np.percentile(error, 90) < 0.6
+    assert (found.sigma_px > 0.02 * 0.5 * 20).all()  # a streak's points are known less well
