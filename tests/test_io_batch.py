@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,78 +19,14 @@ from solver.batch_cli import share_cores
 from solver.batch_list import Shot, read_shots
 from solver.batch_shot import Job, solve_arguments
 from solver.errors import HoldfastError
+from tests.io_batch import Place, wait_for
 from tests.io_synthetic import write_movie
 from tests.test_io_clip import write_sequence
-
-ROOT = Path(__file__).resolve().parents[1]
-
-# Loaded by every Python the batch starts: the stages behind the command line are replaced, everything else is the real thing.
-STAND_IN = """
-import os, sys, time, types
-def solve(clip, settings, depth, masks, progress):
-    from tests.io_synthetic import make_solution
-    with open(os.environ["SOLVES"], "a") as stream:
-        stream.write(os.path.basename(clip.info.path) + "\\n")
-    progress("track", 1, 2)
-    time.sleep(float(os.environ.get("SOLVE_SECONDS", "0")))
-    if "crash" in clip.info.path:
-        os.kill(os.getpid(), 9)
-    progress("track", 2, 2)
-    return make_solution(frames=clip.info.frames, path=clip.info.path, size=(clip.info.width, clip.info.height))
-sys.modules["solver.pipeline"] = types.SimpleNamespace(solve=solve)
-sys.modules["solver.depth"] = types.SimpleNamespace(open_depth_source=lambda *a: None)
-"""
-
-
-class Place:
-    """A folder of clips, an output folder and a way to run batches over them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.out, self.clips, self.solves_file = folder, folder / "out", folder / "clips", folder / "solves.txt"
-        self.clips.mkdir()
-        (folder / "site").mkdir()
-        (folder / "site" / "sitecustomize.py").write_text(STAND_IN)
-        self.environment = {**os.environ, "PYTHONPATH": f"{folder / 'site'}{os.pathsep}{ROOT}", "SOLVES": str(self.solves_file)}
-
-    def start(self, *options, source=None, **environment) -> subprocess.Popen:
-        command = [
-            sys.executable,
-            "-m",
-            "solver",
-            "batch",
-            str(source or self.clips),
-            "--out",
-            str(self.out),
-            "--events",
-            *options,
-        ]
-        return subprocess.Popen(
-            command, cwd=ROOT, env={**self.environment, **environment}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-
-    def run(self, *options, **keywords) -> tuple[int, list[dict]]:
-        process = self.start(*options, **keywords)
-        out, err = process.communicate(timeout=40)
-        assert "Traceback" not in out + err, err
-        return process.returncode, [json.loads(line) for line in out.splitlines()]
-
-    def solves(self) -> list[str]:
-        return self.solves_file.read_text().split() if self.solves_file.exists() else []
-
-    def report(self) -> dict:
-        return json.loads((self.out / "report.json").read_text())
 
 
 @pytest.fixture
 def place(tmp_path):
     return Place(tmp_path)
-
-
-def wait_for(condition, seconds=20.0):
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds
-        time.sleep(0.05)
 
 
 def test_csv_list(tmp_path):
@@ -430,82 +365,3 @@ def test_memory_budget_limits_the_shots_at_once(place):
     assert place.run("--jobs", "3", "--memory", "0.5", SOLVE_SECONDS="0.8")[0] == 0  # one needs 0.3 GB
     states = [json.loads((place.out / f"s{i}" / "shot.json").read_text()) for i in range(3)]
     assert time.monotonic() - began > 2.4 and all(state["peak_memory_mb"] > 20 for state in states)
-
-
-def test_dask_with_a_worker_killed(place):
-    """A real scheduler, three worker processes, one killed in the middle of its shot: every shot is solved in the end."""
-    pytest.importorskip("distributed")
-    for i in range(5):
-        write_movie(place.clips / f"s{i}.mp4", 5)
-    scheduler_file = place.folder / "scheduler.json"
-    dask = [sys.executable, "-m", "distributed.cli"]
-    start = textwrap.dedent("""
-        import sys
-        from distributed.cli import dask_scheduler, dask_worker
-        (dask_scheduler if sys.argv.pop(1) == "scheduler" else dask_worker).main()
-    """)
-    dask = [sys.executable, "-c", start]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    environment = {**place.environment, "SOLVE_SECONDS": "2"}
-    options = ["--scheduler-file", str(scheduler_file)]
-    processes = [subprocess.Popen([*dask, "scheduler", *options, "--port", "0", "--no-dashboard"], env=environment, **quiet)]
-    try:
-        for i in range(3):
-            arguments = ["worker", *options, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--name", f"w{i}"]
-            processes.append(subprocess.Popen([*dask, *arguments], env=environment, cwd=place.folder, **quiet))
-        wait_for(scheduler_file.exists, 30)
-        address = json.loads(scheduler_file.read_text())["address"]
-        run = place.start("--dask", address, "--export", "none")
-        wait_for(lambda: len(place.solves()) >= 3, 60)
-        processes[2].kill()
-        out, err = run.communicate(timeout=120)
-        assert run.returncode == 0, out + err
-        assert all((place.out / f"s{i}" / "solve.json").exists() for i in range(5))
-        assert len(place.solves()) == 6 and len(set(place.solves())) == 5  # the interrupted one twice
-        assert place.report()["throughput"]["workers"] >= 1
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
-def test_dask_errors(place):
-    pytest.importorskip("distributed")
-    write_movie(place.clips / "a.mp4", 4)
-    code, events = place.run("--dask", "not an address")
-    assert code == 103 and events[-1]["code"] == "batch.dask"
-
-
-def test_flamenco_job_type_shares_the_list_among_workers(place):
-    """The farm's job type, run by a JavaScript engine; its commands are run as the farm's workers would."""
-    quickjs = pytest.importorskip("quickjs")
-    context = quickjs.Context()
-    context.eval("""
-        var tasks = [];
-        var author = {
-            Task: function(name, type) {
-                return {name: name, type: type, commands: [], addCommand: function(c) { this.commands.push(c); }};
-            },
-            Command: function(name, parameters) { return {name: name, parameters: parameters}; }
-        };
-        var job = {addTask: function(task) { tasks.push(task); }};
-    """)
-    context.eval((ROOT / "solver" / "farm" / "holdfast-solve.js").read_text().replace("const JOB_TYPE", "var JOB_TYPE"))
-    settings = json.loads(context.eval("JSON.stringify(JOB_TYPE.settings)"))
-    assert all({"key", "type", "description"} <= set(setting) for setting in settings)
-    values = {setting["key"]: setting.get("default", "") for setting in settings}
-    write_movie(place.clips / "a.mp4", 4)
-    values |= {"shots": str(place.clips), "output": str(place.out), "holdfast": str(ROOT), "python": sys.executable}
-    values |= {"workers": 2, "options": "--quality draft  --export none"}
-    context.eval(f"job.settings = {json.dumps(values | {'blender': '{blender}'})}; compileJob(job);")
-    with_scenes = json.loads(context.eval("JSON.stringify(tasks.splice(0))"))
-    assert all("--blender={blender}" in task["commands"][0]["parameters"]["args"] for task in with_scenes)
-    context.eval(f"job.settings = {json.dumps(values)}; compileJob(job);")
-    tasks = json.loads(context.eval("JSON.stringify(tasks)"))
-    assert len(tasks) == 2 and all(task["commands"][0]["name"] == "exec" for task in tasks)
-    runs = [[c["parameters"]["exe"], *c["parameters"]["args"]] for task in tasks for c in task["commands"]]
-    processes = [
-        subprocess.Popen(run, env={**place.environment, "PYTHONPATH": str(place.folder / "site")}, cwd="/") for run in runs
-    ]
-    assert [process.wait(60) for process in processes] == [0, 0]
-    assert place.solves() == ["a.mp4"] and (place.out / "a" / "solve.json").exists()
