@@ -197,7 +197,7 @@ def _graph(region: bpy.types.Region, solved: live.SolvedPicture, number: int) ->
     boxes = np.concatenate(
         [_rectangle(xs[i], bottom, xs[i + 1] - gap, bottom + max(1.0, height * e / top)) for i, e in enumerate(errors)]
     )
-    colours = live.error_colours(errors, top)
+    colours = live.error_colours(errors, max(top, 2.0 * solved.worst_px))
     colours[solved.shot.numbers == number] = (1.0, 1.0, 1.0)
     _triangles(boxes, np.repeat(np.concatenate([colours, np.ones((len(errors), 1))], 1), 6, axis=0))
     here = errors[solved.shot.numbers == number]
