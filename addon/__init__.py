@@ -15,6 +15,7 @@ _MODULES = (
     "properties",
     "session",
     "overlay",
+    "following",
     "proxy_material",
     "compositing",
     "persistence",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from . import clip_frames, coordinates, jobfolder, overlay, scene_clip
+from . import clip_frames, coordinates, following, jobfolder, scene_clip
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -102,7 +102,7 @@ def track_errors(shot: jobfolder.Shot) -> list[TrackError]:
 
 def show_track(scene: bpy.types.Scene, clip: bpy.types.MovieClip, error: TrackError) -> bpy.types.MovieTrackingTrack | None:
     """Go to a track's worst frame and select it alone on the clip; None where it was not written there."""
-    overlay.show_frame(scene, clip_frames.numbering_of(clip).scene_frame(error.worst))
+    following.show_frame(scene, clip_frames.numbering_of(clip).scene_frame(error.worst))
     track = clip.tracking.tracks.get(f"{scene_clip.TRACK_PREFIX}{error.number:05d}")
     if track is None:
         return None
