@@ -17,6 +17,7 @@ _MODULES = (
     "refine_properties",
     "session",
     "overlay",
+    "following",
     "proxy_material",
     "compositing",
     "persistence",

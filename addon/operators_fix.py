@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 from bpy.props import EnumProperty, FloatProperty, IntProperty
 
-from . import clip_frames, fixup, importer, jobfolder, native, operators_scene, overlay, quality, scene_objects
+from . import clip_frames, fixup, following, importer, jobfolder, native, operators_scene, quality, scene_objects
 
 
 class _Solved:
@@ -120,7 +120,7 @@ class HOLDFAST_OT_worst_frame(_Solved, bpy.types.Operator):
             self.report({"INFO"}, "There is no worse frame")
             return {"CANCELLED"}
         number, error = frames[self.rank]
-        overlay.show_frame(context.scene, clip_frames.numbering_of(clip).scene_frame(number))
+        following.show_frame(context.scene, clip_frames.numbering_of(clip).scene_frame(number))
         self.report({"INFO"}, f"Frame {context.scene.frame_current}: {error:.2f} px")
         return {"FINISHED"}
 

@@ -24,7 +24,6 @@ _handles: list = []
 _solved: dict[str, live.SolvedPicture | None] = {}  # by the clip's id
 _clouds: dict[str, tuple] = {}  # by the clip's id: (mesh name, count), batch
 _failed: set[str] = set()
-_following: dict[int, list] = {}  # area pointer -> [clip id, frame we last showed, frame to go back to]
 
 
 # ---- what is there to draw
@@ -41,7 +40,6 @@ def forget(uid: str | None = None) -> None:
     if uid is None:
         _solved.clear()
         _clouds.clear()
-        _following.clear()
     else:
         _solved.pop(uid, None)
         _clouds.pop(uid, None)
@@ -197,7 +195,7 @@ def _graph(region: bpy.types.Region, solved: live.SolvedPicture, number: int) ->
     boxes = np.concatenate(
         [_rectangle(xs[i], bottom, xs[i + 1] - gap, bottom + max(1.0, height * e / top)) for i, e in enumerate(errors)]
     )
-    colours = live.error_colours(errors, top)
+    colours = live.error_colours(errors, max(top, 2.0 * solved.worst_px))
     colours[solved.shot.numbers == number] = (1.0, 1.0, 1.0)
     _triangles(boxes, np.repeat(np.concatenate([colours, np.ones((len(errors), 1))], 1), 6, axis=0))
     here = errors[solved.shot.numbers == number]
@@ -337,52 +335,6 @@ def _cloud(context: bpy.types.Context, clip: bpy.types.MovieClip) -> None:
     with gpu.matrix.push_pop():
         gpu.matrix.multiply_matrix(cloud.matrix_world)
         _draw_points(*_clouds[uid][1], 3.0)
-
-
-# ---- following the solver's frames
-
-
-def follow(clip: bpy.types.MovieClip, number: int) -> None:
-    """Have Clip editors that show a clip being solved show the frame the solver is at, unless the artist moves them."""
-    frame = clip_frames.numbering_of(clip).scene_frame(number)
-    for area, space, scene in _clip_editors():
-        key = area.as_pointer()
-        if space.clip != clip or not scene.holdfast.show_live:
-            continue
-        state = _following.setdefault(key, [clip.holdfast.uid, space.clip_user.frame_current, space.clip_user.frame_current])
-        if state[1] is None:
-            continue
-        if space.clip_user.frame_current != state[1]:  # somebody else moved it: it is theirs from now on
-            state[1] = None
-            continue
-        space.clip_user.frame_current = state[1] = frame
-
-
-def stop_following(uid: str) -> None:
-    """Give Clip editors their frame back."""
-    for area, space, scene in _clip_editors():
-        state = _following.get(area.as_pointer())
-        if state is not None and state[0] == uid and state[1] is not None and space.clip_user.frame_current == state[1]:
-            space.clip_user.frame_current = scene.frame_current
-            area.tag_redraw()
-    for key in [key for key, state in _following.items() if state[0] == uid]:
-        del _following[key]
-
-
-def show_frame(scene: bpy.types.Scene, frame: int) -> None:
-    """Go to a frame. Clip editors have a frame of their own, which a script must set too."""
-    scene.frame_set(frame)
-    for area, space, own in _clip_editors():
-        if own == scene:
-            space.clip_user.frame_current = frame
-            area.tag_redraw()
-
-
-def _clip_editors():
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "CLIP_EDITOR":
-                yield area, area.spaces.active, window.scene
 
 
 # ---- registration

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from . import clip_frames, coordinates, jobfolder, overlay, scene_clip
+from . import clip_frames, coordinates, following, jobfolder, scene_clip
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -98,6 +98,7 @@ def track_errors(shot: jobfolder.Shot) -> list[TrackError]:
 
 def show_track(scene: bpy.types.Scene, clip: bpy.types.MovieClip, error: TrackError) -> bpy.types.MovieTrackingTrack | None:
     """Go to a track's worst frame and select it alone on the clip; None where it was not written there."""
+<<<<<<< HEAD
     overlay.show_frame(scene, clip_frames.numbering_of(clip).scene_frame(error.worst))
     return select_track(clip, f"{scene_clip.TRACK_PREFIX}{error.number:05d}")
 
@@ -105,6 +106,10 @@ def show_track(scene: bpy.types.Scene, clip: bpy.types.MovieClip, error: TrackEr
 def select_track(clip: bpy.types.MovieClip, name: str) -> bpy.types.MovieTrackingTrack | None:
     """Select a track alone on the clip; None where there is no such track."""
     track = clip.tracking.tracks.get(name)
+=======
+    following.show_frame(scene, clip_frames.numbering_of(clip).scene_frame(error.worst))
+    track = clip.tracking.tracks.get(f"{scene_clip.TRACK_PREFIX}{error.number:05d}")
+>>>>>>> addon
     if track is None:
         return None
     for other in clip.tracking.tracks:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import bpy
 
-from . import events, importer, job, jobfolder, overlay, preferences, properties, solver_process
+from . import events, following, importer, job, jobfolder, overlay, preferences, properties, solver_process
 
 TICK_S = 0.1
 BUDGET_S = 0.004  # of Blender's main thread, per job and tick
@@ -140,7 +140,7 @@ def _tick() -> float | None:
         if shot.preparing is not None:
             if not shot.preparing.is_alive():
                 shot.preparing = None
-                overlay.stop_following(shot.uid)
+                following.stop_following(shot.uid)
                 import_begun = time.monotonic()
                 _import_as_one_step(shot)
                 import_s = time.monotonic() - import_begun
@@ -165,7 +165,7 @@ def _listen_to(shot: ShotJob) -> bool:
     clip = clip_of(shot)
     if picture.keypoints_at != before[0]:
         if clip is not None:
-            overlay.follow(clip, picture.frame)
+            following.follow(clip, picture.frame)
         redraw({"WINDOW"}, {"CLIP_EDITOR"})
     if picture.scene_at != before[1]:
         redraw({"WINDOW"}, {"VIEW_3D"})
@@ -174,7 +174,7 @@ def _listen_to(shot: ShotJob) -> bool:
         shot.preparing = threading.Thread(target=_prepare, args=(shot, limit), name="holdfast-prepare", daemon=True)
         shot.preparing.start()
     elif not shot.solver.state.active:
-        overlay.stop_following(shot.uid)
+        following.stop_following(shot.uid)
         redraw({"UI", "WINDOW"})
     return changed
 

@@ -36,6 +36,9 @@ from .user_tracks import UserTrack, trust, with_errors, with_users
 from .view import ShotView, World
 
 
+MAX_START_FRAMES = 40
+
+
 @dataclass(frozen=True)
 class Effort:
     """How much work each quality level does."""
@@ -210,6 +213,10 @@ def reconstruct(
     if settings.motion == "auto" and is_still(view):
         return still(view, settings, tracks, held, watch)
     frames = start_frames(view, effort.start_frames, use_depth)
+    if len(frames) > MAX_START_FRAMES:
+        # a long way: it starts in the middle, the rest is joined on afterwards
+        first = (len(frames) - MAX_START_FRAMES) // 2
+        frames = frames[first : first + MAX_START_FRAMES]
     chosen = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
     starts, travels = best_starts(
         view,

@@ -111,7 +111,7 @@ def test_places_follow_zoom_and_pan():
 
 
 def test_the_clip_editor_follows_and_gets_its_frame_back(blender, tmp_path):
-    from addon import headless, overlay, properties
+    from addon import following, headless, properties
 
     truth = synthetic.write_job(tmp_path, frames=8)
     clip = headless.load_clip(truth.footage)
@@ -123,24 +123,24 @@ def test_the_clip_editor_follows_and_gets_its_frame_back(blender, tmp_path):
     space.clip = clip
     blender.context.scene.frame_set(2)
     space.clip_user.frame_current = 2
-    overlay.follow(clip, 1005)  # the sequence's own number
+    following.follow(clip, 1005)  # the sequence's own number
     assert space.clip_user.frame_current == 5
-    overlay.follow(clip, 1006)
+    following.follow(clip, 1006)
     assert space.clip_user.frame_current == 6
-    overlay.stop_following(clip.holdfast.uid)
+    following.stop_following(clip.holdfast.uid)
     assert space.clip_user.frame_current == 2
-    overlay.follow(clip, 1004)
+    following.follow(clip, 1004)
     space.clip_user.frame_current = 8  # the artist looks elsewhere
-    overlay.follow(clip, 1005)
+    following.follow(clip, 1005)
     assert space.clip_user.frame_current == 8
-    overlay.stop_following(clip.holdfast.uid)
+    following.stop_following(clip.holdfast.uid)
     assert space.clip_user.frame_current == 8
-    assert not overlay._following
+    assert not following._following
 
 
 def test_a_running_solve_is_listened_to_and_imported_by_ticks(blender, tmp_path, monkeypatch):
     """The timer's function, called as the timer would: previews arrive, the import is prepared beside it and happens once."""
-    from addon import headless, overlay, properties, scene_objects, session
+    from addon import following, headless, overlay, properties, scene_objects, session
     from addon.job import SolverJob
 
     truth = synthetic.write_job(tmp_path, frames=6)
@@ -170,7 +170,7 @@ def test_a_running_solve_is_listened_to_and_imported_by_ticks(blender, tmp_path,
     assert not shot.busy
     assert overlay.live_picture(clip) is None
     assert scene_objects.find(scene, clip.holdfast.uid, scene_objects.CAMERA) == scene.camera
-    assert not overlay._following
+    assert not following._following
     assert session.slowest_tick_s < 0.05
 
 

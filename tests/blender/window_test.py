@@ -367,7 +367,7 @@ def run(blender: str, package: Path, clip: Path, out: Path, model: str) -> dict:
         )
         time.sleep(1)
         window.do(TABS)
-        window.do("addon('overlay').show_frame(bpy.context.scene, 30)")
+        window.do("addon('following').show_frame(bpy.context.scene, 30)")
         window.picture("5_errors")
         window.do("bpy.context.scene.holdfast.overlay = 'NONE'")
 
