@@ -98,18 +98,13 @@ def track_errors(shot: jobfolder.Shot) -> list[TrackError]:
 
 def show_track(scene: bpy.types.Scene, clip: bpy.types.MovieClip, error: TrackError) -> bpy.types.MovieTrackingTrack | None:
     """Go to a track's worst frame and select it alone on the clip; None where it was not written there."""
-<<<<<<< HEAD
-    overlay.show_frame(scene, clip_frames.numbering_of(clip).scene_frame(error.worst))
+    following.show_frame(scene, clip_frames.numbering_of(clip).scene_frame(error.worst))
     return select_track(clip, f"{scene_clip.TRACK_PREFIX}{error.number:05d}")
 
 
 def select_track(clip: bpy.types.MovieClip, name: str) -> bpy.types.MovieTrackingTrack | None:
     """Select a track alone on the clip; None where there is no such track."""
     track = clip.tracking.tracks.get(name)
-=======
-    following.show_frame(scene, clip_frames.numbering_of(clip).scene_frame(error.worst))
-    track = clip.tracking.tracks.get(f"{scene_clip.TRACK_PREFIX}{error.number:05d}")
->>>>>>> addon
     if track is None:
         return None
     for other in clip.tracking.tracks:
