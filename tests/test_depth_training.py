@@ -198,9 +198,11 @@ def test_every_parameter_has_one_optimiser_and_a_few_steps_learn():
 
     torch.manual_seed(0)
     network = HoldfastNet((8, 8, 16, 16, 16))
-    optimisers = optimisers_for(network, 3e-3)
-    held = [id(p) for o in optimisers for g in o.param_groups for p in g["params"]]
-    assert sorted(held) == sorted(id(p) for p in network.parameters())
+    for muon in (False, True):
+        optimisers = optimisers_for(network, 3e-3, muon)
+        assert len(optimisers) == 1 + muon
+        held = [id(p) for o in optimisers for g in o.param_groups for p in g["params"]]
+        assert sorted(held) == sorted(id(p) for p in network.parameters())
     pictures = torch.rand(4, 3, 64, 64)
     target = torch.linspace(0.1, 0.4, 32)[None, :, None].expand(4, 32, 32)
     first = None
@@ -227,7 +229,7 @@ def test_schedule_by_steps_and_by_the_clock(monkeypatch):
     assert by_clock.progress(7) == pytest.approx(0.7)
     monkeypatch.setattr(train.time, "time", lambda: 301.0)
     assert by_clock.progress(7) == 1.0
-    assert train.learning_rate(5000, 0.0, 1.0) == 1.0 and train.learning_rate(5000, 1.0, 1.0) == pytest.approx(0.01)
+    assert train.learning_rate(5000, 0.0, 1.0) == 1.0 and train.learning_rate(5000, 1.0, 1.0) == pytest.approx(0.02)
 
 
 def test_defocus_blurs_what_is_at_another_distance():

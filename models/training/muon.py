@@ -1,4 +1,4 @@
-"""The optimiser of the embedded network: Muon for matrices and dense convolutions, AdamW for all else."""
+"""An optimiser for the embedded network: Muon for matrices and dense convolutions, AdamW for all else."""
 
 from __future__ import annotations
 
@@ -46,14 +46,15 @@ def orthogonal(x: torch.Tensor) -> torch.Tensor:
     return x.transpose(1, 2) if tall else x
 
 
-def optimisers_for(network: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
-    """[Muon, AdamW] for a HoldfastNet: the first and last layers, depthwise kernels, norms and biases are AdamW's."""
+def optimisers_for(network: nn.Module, lr: float, muon: bool = True) -> list[torch.optim.Optimizer]:
+    """[Muon, AdamW] for a HoldfastNet: the first and last layers, depthwise kernels, norms and biases are AdamW's. Without muon
+    [AdamW] for all."""
     ends = {id(network.stem[0].weight), id(network.head[1].weight), id(network.place.weight)}
-    inner = [p for p in network.parameters() if p.ndim > 1 and p.shape[1] > 1 and id(p) not in ends]
+    inner = [p for p in network.parameters() if muon and p.ndim > 1 and p.shape[1] > 1 and id(p) not in ends]
     chosen = {id(p) for p in inner}
     outer = [p for p in network.parameters() if id(p) not in chosen]
     groups = [
         {"params": [p for p in outer if p.ndim > 1], "weight_decay": 0.02},
         {"params": [p for p in outer if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return [Muon(inner, lr), torch.optim.AdamW(groups, lr=lr)]
+    return [*([Muon(inner, lr)] if inner else []), torch.optim.AdamW(groups, lr=lr)]

@@ -58,15 +58,15 @@ class Shards:
         self.names = sorted(self.opened)
 
     def batch(
-        self, rng: np.random.Generator, count: int, sizes: dict, smallest: float = 0.65
+        self, rng: np.random.Generator, count: int, sizes: dict, smallest: float = 0.65, blurred: float = 0.0
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """((B, 3, h, w) normalised pictures, (B, h/2, w/2) disparities)."""
+        """((B, 3, h, w) normalised pictures, (B, h/2, w/2) disparities); blurred: share of pictures out of focus somewhere."""
         rgb, disparity = self.opened[self.names[rng.integers(len(self.names))]]
         size = sizes[rgb.shape[2] > 300]
         images, targets = [], []
         for index in rng.integers(0, len(rgb), count):
             image, target = crop(rng, rgb[index], disparity[index], size, smallest)
-            images.append(degrade(rng, defocus(rng, image, target)))
+            images.append(degrade(rng, defocus(rng, image, target, blurred) if blurred else image))
             targets.append(target)
         pictures = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255).sub_(MEAN).div_(STD)
         return pictures, torch.from_numpy(np.ascontiguousarray(np.stack(targets)))
@@ -102,10 +102,10 @@ WEIGHTS = {"direct": 1.0, "scale_free": 0.5, "gradient": 0.1, "likelihood": 0.1}
 
 
 def learning_rate(step: int, progress: float, peak: float) -> float:
-    """Warm-up over 200 steps, then half a cosine down to 1 % of the peak."""
+    """Warm-up over 200 steps, then half a cosine down to 2 % of the peak."""
     if step < 200:
         return peak * (step + 1) / 200
-    return float(peak * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(progress, 1.0)))))
+    return float(peak * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(progress, 1.0)))))
 
 
 class Schedule:
@@ -167,7 +167,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
     kept_back = Shards(args.validation) if args.validation and rank == 0 else None
     network = HoldfastNet().to(args.device, memory_format=torch.channels_last)
     average = deepcopy(network).eval()
-    optimisers = optimisers_for(network, args.peak)
+    optimisers = optimisers_for(network, args.peak, args.optimiser == "muon")
     step, resumed_at = 0, 0.0
     path = args.out / "checkpoint.pt"
     if path.exists():
@@ -201,7 +201,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
     while progress < 1.0:
         # Every step of every process has its own seed: a resumed run draws the same pictures (from the same shards).
         rng = np.random.default_rng([args.seed, step, rank])
-        pictures, target = shards.batch(rng, args.batch, sizes_at(progress))
+        pictures, target = shards.batch(rng, args.batch, sizes_at(progress), blurred=args.defocus)
         pictures, target = pictures.to(args.device, memory_format=torch.channels_last), target.to(args.device)
         for group in (g for optimiser in optimisers for g in optimiser.param_groups):
             group["lr"] = learning_rate(step, progress, args.peak)
@@ -263,6 +263,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--until", type=float, help="end at this moment (seconds since 1970) instead of after --steps")
     parser.add_argument("--resume-at", type=float, help="progress 0..1 to resume at, instead of that of the checkpoint")
+    parser.add_argument("--optimiser", choices=("adamw", "muon"), default="adamw")
+    parser.add_argument("--defocus", type=float, default=0.0, help="share of pictures that are out of focus somewhere")
     parser.add_argument("--batch", type=int, default=16, help="pictures a step and process")
     parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate")
     parser.add_argument("--threads", type=int, default=1, help="of each process")
