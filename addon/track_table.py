@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import clip_frames, jobfolder, overlay, quality, refine_properties, scene_clip, track_edits
+from . import clip_frames, following, jobfolder, quality, refine_properties, scene_clip, track_edits
 
 MAX_ROWS = 300
 
@@ -36,7 +36,7 @@ def show_row(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> bpy.types.Mov
         return None
     row = own.rows[own.row]
     if row.worst:
-        overlay.show_frame(scene, row.worst)
+        following.show_frame(scene, row.worst)
     return quality.select_track(clip, row.title)
 
 

@@ -35,8 +35,8 @@ from .types import LABEL_MOVER, LABEL_STATIC, ClipReader, DepthMap, DepthSource,
 from .user_tracks import UserTrack, trust, with_errors, with_users
 from .view import ShotView, World
 
-
 MAX_START_FRAMES = 40
+MOST_FRAMES_PER_KEYFRAME = 60
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class KeyframeDepths:
 
     def __init__(self, source: DepthSource | None, frame_count: int, wanted: int) -> None:
         self.source = source
-        self.spacing = max(4, frame_count // max(wanted, 1))
+        self.spacing = min(max(4, frame_count // max(wanted, 1)), MOST_FRAMES_PER_KEYFRAME)
         self.pool = ThreadPoolExecutor(1) if source is not None else None
         self.waiting: dict[int, Future] = {}
         self.last = -(10**9)
@@ -214,8 +214,9 @@ def reconstruct(
         return still(view, settings, tracks, held, watch)
     frames = start_frames(view, effort.start_frames, use_depth)
     if len(frames) > MAX_START_FRAMES:
-        # a long way: it starts in the middle, the rest is joined on afterwards
-        first = (len(frames) - MAX_START_FRAMES) // 2
+        # a long way: it starts around a keyframe near the middle, the rest is joined on afterwards
+        middle = view.keys[len(view.keys) // 2] if use_depth else view.frame_count // 2
+        first = max(0, int(np.searchsorted(frames, middle)) - MAX_START_FRAMES // 2)
         frames = frames[first : first + MAX_START_FRAMES]
     chosen = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
     starts, travels = best_starts(
