@@ -135,6 +135,9 @@ def best_starts(
     travels = False
     if len(options) > 2 and len(frames) >= 9:
         few = frames[np.unique(np.linspace(0, len(frames) - 1, max(6, len(frames) // 2)).round().astype(int))]
+        with_depth = np.intersect1d(frames, view.keys)
+        if len(with_depth):
+            few = np.union1d(few, with_depth[len(with_depth) // 2])  # a start needs the network's word on one of them
         few = _close_gaps(view, few, share=0.3)
         rng = np.random.default_rng(seed)
         some = tracks & (rng.uniform(size=len(tracks)) < 0.5)

@@ -75,7 +75,8 @@ def choose_frames(view: ShotView, wanted: int) -> np.ndarray:
 def reference_frame(view: ShotView, frames: np.ndarray, need_depth: bool) -> int:
     """The frame whose tracks reach most of the other frames, among those with depth when that is wanted."""
     t = view.tracks
-    candidates = [f for f in view.keys if f in set(frames.tolist())] if need_depth and view.keys else list(frames)
+    with_depth = np.intersect1d(frames, view.keys) if need_depth else frames
+    candidates = with_depth if len(with_depth) else frames
     length = np.bincount(t.track[np.isin(t.frame_index, frames)], minlength=t.track_count)
     score = [length[t.track[view.rows_of(f)]].sum() for f in candidates]
     return int(candidates[int(np.argmax(score))])

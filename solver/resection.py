@@ -12,6 +12,9 @@ import numpy as np
 from .bundle import robust
 from .bundle_model import Freedom, Observations, Projection, Unknowns, pixel_jacobians, project, step
 
+SETTLED_GAIN = 3e-5  # relative, of a point's cost in one step
+HOPELESS_DAMPING = 10.0
+
 
 def _weights(obs: Observations, proj: Projection, loss: str, width: float) -> tuple[np.ndarray, np.ndarray]:
     s = (proj.residual**2).sum(1) / obs.sigma_px**2
@@ -96,10 +99,14 @@ def resect(
             translation=np.where(better[:, None], trial.translation, x.translation),
             log_focal=np.where(better, trial.log_focal, x.log_focal),
         )
-        if better.all():
-            cost, proj, weight = trial_cost, trial_proj, trial_weight
-        else:
-            cost, proj, weight = costs(x)
+        mine = better[obs.cam]
+        cost = np.where(better, trial_cost, cost)
+        weight = np.where(mine, trial_weight, weight)
+        proj = Projection(
+            np.where(mine[:, None], trial_proj.residual, proj.residual),
+            np.where(mine[:, None], trial_proj.q, proj.q),
+            np.where(mine, trial_proj.behind, proj.behind),
+        )
         if (gain < 1e-5).all() and better.mean() > 0.9:
             break
     return x
@@ -108,41 +115,65 @@ def resect(
 def refine_points(
     obs: Observations, x: Unknowns, *, loss: str = "cauchy", width: float = 2.0, iterations: int = 10, translation: bool = True
 ) -> Unknowns:
-    """Points that the given cameras see best."""
+    """Points that the given cameras see best. Points that have settled drop out of the work."""
     free = Freedom(cameras=False, focal=False, translation=translation, loss=loss, loss_width=width)
-    order = np.arange(len(obs.point))
-    bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
-    damping = np.full(obs.point_count, 1e-4)
     no_cam, no_key = np.zeros((obs.cam_count, 6)), np.zeros((len(x.key_scale), 2))
-    proj = project(obs, x)
-    cost, weight = _weights(obs, proj, loss, width)
-    cost = _group_sum(cost, order, bounds)
+    whole = x
+    direction, rho = x.direction.copy(), x.rho.copy()
+    active = np.arange(obs.point_count)
+    damping = np.full(obs.point_count, 1e-4)
+    cost = bounds = None
     for _ in range(iterations):
+        order = np.arange(len(obs.point))
+        if cost is None:
+            bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
+            proj = project(obs, x)
+            each, weight = _weights(obs, proj, loss, width)
+            cost = _group_sum(each, order, bounds)
         _, by_point, _ = pixel_jacobians(obs, x, proj, free)
-        w = weight / obs.sigma_px**2
-        hessian = _group_sum(
-            (by_point[:, 0, :, None] * by_point[:, 0, None, :] + by_point[:, 1, :, None] * by_point[:, 1, None, :])
-            * w[:, None, None],
-            order,
-            bounds,
-        )
-        gradient = _group_sum((by_point * (proj.residual * w[:, None])[:, :, None]).sum(1), order, bounds)
+        root = np.sqrt(weight)[:, None] / obs.sigma_px[:, None]
+        residual = proj.residual * root
+        by_point *= root[:, :, None]
+        products = np.einsum("mki,mkj->mij", by_point, by_point)
+        hessian = _group_sum(products, order, bounds)
+        gradient = _group_sum((by_point * residual[:, :, None]).sum(1), order, bounds)
         d = _solve_small(hessian, gradient, damping)
         d[:, :2] = np.clip(d[:, :2], -0.2, 0.2)
         trial = step(x, no_cam, np.zeros(0), no_key, d, free)
         trial_proj = project(obs, trial)
-        trial_cost, trial_weight = _weights(obs, trial_proj, loss, width)
-        trial_cost = _group_sum(trial_cost, order, bounds)
+        trial_each, trial_weight = _weights(obs, trial_proj, loss, width)
+        trial_cost = _group_sum(trial_each, order, bounds)
         better = trial_cost < cost
         damping = np.where(better, np.maximum(damping / 6, 1e-9), np.minimum(damping * 8, 1e6))
         gain = np.where(better, (cost - trial_cost) / np.maximum(cost, 1e-9), 0.0)
-        x = replace(x, direction=np.where(better[:, None], trial.direction, x.direction), rho=np.where(better, trial.rho, x.rho))
-        proj = project(obs, x)
-        cost, weight = _weights(obs, proj, loss, width)
-        cost = _group_sum(cost, order, bounds)
-        if (gain < 1e-5).all():
+        direction[active[better]], rho[active[better]] = trial.direction[better], trial.rho[better]
+        going = np.where(better, gain > SETTLED_GAIN, damping < HOPELESS_DAMPING)
+        if not going.any():
             break
-    return x
+        # only those that still move go on, each from where it is best
+        mine, stays = better[obs.point], going[obs.point]
+        proj = Projection(
+            np.where(mine[:, None], trial_proj.residual, proj.residual)[stays],
+            np.where(mine[:, None], trial_proj.q, proj.q)[stays],
+            np.where(mine, trial_proj.behind, proj.behind)[stays],
+        )
+        weight = np.where(mine, trial_weight, weight)[stays]
+        cost = np.where(better, trial_cost, cost)[going]
+        active, damping = active[going], damping[going]
+        number = np.cumsum(going) - 1
+        obs = replace(
+            obs,
+            cam=obs.cam[stays],
+            point=number[obs.point[stays]],
+            xy=obs.xy[stays],
+            sigma_px=obs.sigma_px[stays],
+            row_shift=obs.row_shift[stays],
+            weight=obs.weight if np.isscalar(obs.weight) else obs.weight[stays],
+            point_count=len(active),
+        )
+        bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
+        x = replace(x, direction=direction[active], rho=rho[active], origin=x.origin[going])
+    return replace(whole, direction=direction, rho=rho)
 
 
 def point_information(obs: Observations, x: Unknowns) -> np.ndarray:
