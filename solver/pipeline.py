@@ -36,6 +36,9 @@ from .user_tracks import UserTrack, trust, with_errors, with_users
 from .view import ShotView, World
 
 MAX_START_FRAMES = 40
+SECOND_GO = 1000  # added to the seed
+SHARP_LOOK = 0.6
+MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
 MOST_FRAMES_PER_KEYFRAME = 60
 
 
@@ -235,7 +238,8 @@ def reconstruct(
         bent = replace(starts[0].options, distortion=True)
         settled.append(settle(view, settings, start(view, frames, chosen, bent, settings.seed), frames, chosen, use_depth))
     progress("start", len(starts) + 1, len(starts) + 2)
-    model, state = without_movers(view, settings, settled, frames, chosen, use_depth)
+    best, chosen = freed_of_movers(view, settings, effort, settled, frames, chosen, tracks, use_depth)
+    model, state = best.model, best.state
     progress("start", len(starts) + 2, len(starts) + 2)
     watch.lap("start")
     preview.solved("start", view, state, colour, int(frames[len(frames) // 2]))
@@ -313,6 +317,41 @@ def settle(
     return Settled(started, model, state)
 
 
+def freed_of_movers(
+    view: ShotView,
+    settings: Settings,
+    effort: Effort,
+    settled: list[Settled],
+    frames: np.ndarray,
+    chosen: np.ndarray,
+    tracks: np.ndarray,
+    use_depth: bool,
+) -> tuple[Settled, np.ndarray]:
+    """The best reconstruction without movers, and the tracks (N,) bool it rests on.
+
+    People can carry a path whatever is tried next from there: where much moves, a second go by other tracks, from every focal
+    length, runs beside the first.
+    """
+    lead = best_of(view, settled, frames, chosen)
+    kinds = [o for o in candidates(view, settings, use_depth) if o.translation and not o.focal_varies]
+    goes = [(settled, chosen, settings.seed)]
+    if kinds and lead.model.translation and not lead.model.focal_varies and crowded(view, lead, frames, chosen):
+        seed = settings.seed + SECOND_GO
+        goes.append(([], choose_tracks(view, frames, effort.start_tracks, tracks, seed), seed))
+
+    def go(task: tuple[list[Settled], np.ndarray, int]) -> tuple[Settled, np.ndarray]:
+        first, those, seed = task
+        if not first:
+            begun = [start(view, frames, those, kind, seed) for kind in kinds]
+            first = [settle(view, settings, s, frames, those, use_depth) for s in begun]
+        return without_movers(view, settings, first, frames, those, use_depth, seed), those
+
+    freed = side_by_side(go, goes)
+    # a sharp look: what is right is right to well within the noise
+    noise = SHARP_LOOK * min(s.state.scale for s, _ in freed)
+    return max(freed, key=lambda f: explained(view, f[0].state, frames, f[1], f[0].model.translation, noise))
+
+
 def without_movers(
     view: ShotView,
     settings: Settings,
@@ -320,8 +359,9 @@ def without_movers(
     frames: np.ndarray,
     chosen: np.ndarray,
     use_depth: bool,
+    seed: int,
     rounds: int = 6,
-) -> tuple[Model, State]:
+) -> Settled:
     """The best reconstruction once movers are kept out from the very start.
 
     Movers pull a first path, and the set then fits it only in part (one wall, say, for which a false path can be found).
@@ -332,13 +372,13 @@ def without_movers(
     latest = best
     for _ in range(rounds):
         movers = smooth_movers(view, latest.state.label, frames, chosen)
-        if movers.sum() < 0.06 * chosen.sum() or movers.sum() > 0.8 * chosen.sum():
+        if not MOVERS_TELL[0] * chosen.sum() <= movers.sum() <= MOVERS_TELL[1] * chosen.sum():
             break
         options = replace(latest.started.options, distortion=False)
         latest = settle(
             view,
             settings,
-            start(view, frames, chosen & ~movers, options, settings.seed),
+            start(view, frames, chosen & ~movers, options, seed),
             frames,
             chosen,
             use_depth,
@@ -349,7 +389,12 @@ def without_movers(
         best = leader
         if since >= 2:
             break
-    return best.model, best.state
+    return best
+
+
+def crowded(view: ShotView, lead: Settled, frames: np.ndarray, chosen: np.ndarray) -> bool:
+    """Whether enough moves in the picture to pull the camera along."""
+    return bool(smooth_movers(view, lead.state.label, frames, chosen).sum() >= MOVERS_TELL[0] * chosen.sum())
 
 
 def best_of(view: ShotView, settled: list[Settled], frames: np.ndarray, chosen: np.ndarray) -> Settled:
