@@ -57,7 +57,7 @@ class Effort:
     def of(quality: str) -> Effort:
         """Draft, standard, best."""
         return {
-            "draft": Effort(9, 200, 18, 6, 4, 6),
+            "draft": Effort(12, 320, 18, 6, 4, 6),
             "standard": Effort(12, 320, 28, 10, 8, 10),
             "best": Effort(16, 500, 48, 20, 20, 20),
         }[quality]
