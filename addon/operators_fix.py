@@ -10,16 +10,7 @@ from bpy.props import EnumProperty, FloatProperty, IntProperty
 from . import clip_frames, fixup, following, importer, jobfolder, native, operators_scene, quality, scene_objects
 
 
-class _Solved:
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if operators_scene.solved_clip(context) is None:
-            cls.poll_message_set("Solve a clip first")
-            return False
-        return True
-
-
-class HOLDFAST_OT_fix(_Solved, bpy.types.Operator):
+class HOLDFAST_OT_fix(operators_scene.Solved, bpy.types.Operator):
     """Stand the scene up by points selected in the point cloud's edit mode. The camera's keys stay; the scene's parent moves"""
 
     bl_idname = "holdfast.fix"
@@ -73,7 +64,7 @@ class HOLDFAST_OT_fix(_Solved, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class HOLDFAST_OT_select_points(_Solved, bpy.types.Operator):
+class HOLDFAST_OT_select_points(operators_scene.Solved, bpy.types.Operator):
     """Edit the point cloud, to select points on the ground or of a known distance"""
 
     bl_idname = "holdfast.select_points"
@@ -100,7 +91,7 @@ class HOLDFAST_OT_select_points(_Solved, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class HOLDFAST_OT_worst_frame(_Solved, bpy.types.Operator):
+class HOLDFAST_OT_worst_frame(operators_scene.Solved, bpy.types.Operator):
     """Go to one of the frames with the largest error"""
 
     bl_idname = "holdfast.worst_frame"
@@ -125,7 +116,7 @@ class HOLDFAST_OT_worst_frame(_Solved, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class HOLDFAST_OT_worst_track(_Solved, bpy.types.Operator):
+class HOLDFAST_OT_worst_track(operators_scene.Solved, bpy.types.Operator):
     """Select the track with the largest error on the clip, at its worst frame. Again: the next one"""
 
     bl_idname = "holdfast.worst_track"
@@ -156,7 +147,7 @@ class HOLDFAST_OT_worst_track(_Solved, bpy.types.Operator):
         return {"CANCELLED"}
 
 
-class HOLDFAST_OT_native(_Solved, bpy.types.Operator):
+class HOLDFAST_OT_native(operators_scene.Solved, bpy.types.Operator):
     """Make this solve the clip's own reconstruction, so that Blender's tools for solved clips (constraints, bundles,
     orientation) work on it
     """
@@ -178,12 +169,4 @@ class HOLDFAST_OT_native(_Solved, bpy.types.Operator):
 
 CLASSES = (HOLDFAST_OT_fix, HOLDFAST_OT_select_points, HOLDFAST_OT_worst_frame, HOLDFAST_OT_worst_track, HOLDFAST_OT_native)
 
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -9,11 +9,10 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty
 from . import job, operators_scene, properties, refine, session, track_edits
 
 
-class _Solved:
+class _Solved(operators_scene.Solved):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if operators_scene.solved_clip(context) is None:
-            cls.poll_message_set("Solve a clip first")
+        if not super().poll(context):
             return False
         running = session.job_of(properties.clip_of_context(context))
         return not (running and running.busy)
@@ -136,12 +135,4 @@ def _solved_numbers(own: bpy.types.PropertyGroup) -> set[int]:
 
 CLASSES = (HOLDFAST_OT_refine, HOLDFAST_OT_solve_range, HOLDFAST_OT_mute_tracks)
 
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -20,7 +20,18 @@ def solved_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
     return clip
 
 
-class HOLDFAST_OT_drop_prop(bpy.types.Operator):
+class Solved:
+    """Operators that need a solved clip."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if solved_clip(context) is None:
+            cls.poll_message_set("Solve a clip first")
+            return False
+        return True
+
+
+class HOLDFAST_OT_drop_prop(Solved, bpy.types.Operator):
     """Click on the footage to put the chosen test object, or the selected object, onto the surface there"""
 
     bl_idname = "holdfast.drop_prop"
@@ -42,10 +53,7 @@ class HOLDFAST_OT_drop_prop(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if solved_clip(context) is None:
-            cls.poll_message_set("Solve a clip first")
-            return False
-        return context.mode == "OBJECT"
+        return super().poll(context) and context.mode == "OBJECT"
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if context.area is None or context.area.type != "VIEW_3D":
@@ -183,12 +191,4 @@ class HOLDFAST_OT_compositing(bpy.types.Operator):
 
 CLASSES = (HOLDFAST_OT_drop_prop, HOLDFAST_OT_lock_test, HOLDFAST_OT_compositing)
 
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -109,6 +109,15 @@ class _Panel:
         return properties.clip_of_context(context) is not None
 
 
+class SolvedPanel(_Panel):
+    """Panels that need a solved clip."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        clip = properties.clip_of_context(context)
+        return bool(clip and clip.holdfast.solved)
+
+
 class _Main(_Panel):
     bl_label = "Holdfast"
 
@@ -202,15 +211,10 @@ class HOLDFAST_PT_view_explain(_Explain, bpy.types.Panel):
     bl_parent_id = "HOLDFAST_PT_view"
 
 
-class HOLDFAST_PT_view_props(_Panel, bpy.types.Panel):
+class HOLDFAST_PT_view_props(SolvedPanel, bpy.types.Panel):
     bl_label = "Props"
     bl_space_type = "VIEW_3D"
     bl_parent_id = "HOLDFAST_PT_view"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        clip = properties.clip_of_context(context)
-        return bool(clip and clip.holdfast.solved)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -225,16 +229,11 @@ class HOLDFAST_PT_view_props(_Panel, bpy.types.Panel):
         layout.prop(context.scene.holdfast, "show_points")
 
 
-class HOLDFAST_PT_view_fix(_Panel, bpy.types.Panel):
+class HOLDFAST_PT_view_fix(SolvedPanel, bpy.types.Panel):
     bl_label = "Fix Scene"
     bl_space_type = "VIEW_3D"
     bl_parent_id = "HOLDFAST_PT_view"
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        clip = properties.clip_of_context(context)
-        return bool(clip and clip.holdfast.solved)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -251,14 +250,9 @@ class HOLDFAST_PT_view_fix(_Panel, bpy.types.Panel):
         column.operator("holdfast.fix", text="Scale", icon="DRIVER_DISTANCE").what = "SCALE"
 
 
-class _Quality(_Panel):
+class _Quality(SolvedPanel):
     bl_label = "Quality"
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        clip = properties.clip_of_context(context)
-        return bool(clip and clip.holdfast.solved)
 
     def draw(self, context: bpy.types.Context) -> None:
         own = properties.clip_of_context(context).holdfast
@@ -306,12 +300,4 @@ CLASSES = (
     HOLDFAST_PT_view_settings,
 )
 
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

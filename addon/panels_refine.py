@@ -5,19 +5,12 @@ from __future__ import annotations
 
 import bpy
 
-from . import properties, session
+from . import panels, properties, session
 
 
-class _Refine:
+class _Refine(panels.SolvedPanel):
     bl_label = "Refine"
-    bl_region_type = "UI"
-    bl_category = "Holdfast"
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        clip = properties.clip_of_context(context)
-        return bool(clip and clip.holdfast.solved)
 
     def draw(self, context: bpy.types.Context) -> None:
         clip = properties.clip_of_context(context)
@@ -57,12 +50,4 @@ class HOLDFAST_PT_view_refine(_Refine, bpy.types.Panel):
 
 CLASSES = (HOLDFAST_PT_clip_refine, HOLDFAST_PT_view_refine)
 
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -229,12 +229,9 @@ def add_shot_parser(commands: argparse._SubParsersAction) -> None:
 
 def _run(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> int:
     job = read_job(options.job)
-    from .cli import limit_threads
-    from .lifetime import install_signal_handlers, watch_parent
+    from .cli import begin_work
 
-    limit_threads()
-    install_signal_handlers()
-    watch_parent()
+    begin_work()
     while True:
         try:
             return run_shot(job, reporter, log)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -56,6 +57,7 @@ class Streaks:
     velocity: np.ndarray
     step_before_px: np.ndarray
 
+    @cached_property
     def parts(self) -> list[_Part]:
         """Streaks differ over the picture: its parts, with how everything in them moved."""
         known = np.abs(self.velocity).max(axis=1) > 0
@@ -102,7 +104,7 @@ class StreakMatcher:
 
     def learn(self, pair: Streaks) -> None:
         """Where streaks get longer or shorter, only the true shutter makes two frames alike."""
-        telling = [p for p in pair.parts() if p.change_px > TELLING_CHANGE_PX][::2]
+        telling = [p for p in pair.parts if p.change_px > TELLING_CHANGE_PX][::2]
         if not telling:
             return
         grid = PatchGrid(self.radius_px)
@@ -112,7 +114,7 @@ class StreakMatcher:
 
     def match(self, pair: Streaks) -> Refined:
         """From the frame before, not from the first appearance: what streaks look like changes too fast."""
-        parts = pair.parts()
+        parts = pair.parts
         # streaks leave little to see along the motion: look at more of the picture, as much as they are long
         longest = self.share * max(np.hypot(*p.now_px) for p in parts)
         grid = PatchGrid(int(np.clip(round(0.6 * longest), self.radius_px, 2.5 * self.radius_px)))

@@ -184,6 +184,15 @@ def limit_threads() -> None:
     os.environ.update(dict.fromkeys(names, "1"))
 
 
+def begin_work() -> None:
+    """What every process that computes does first, before numpy is loaded: few threads, an end when told to or left alone."""
+    limit_threads()
+    from .lifetime import install_signal_handlers, watch_parent
+
+    install_signal_handlers()
+    watch_parent()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code (see EXIT_CODE_HELP). Nothing but that code and one clear line reaches the user."""
     arguments = sys.argv[1:] if argv is None else argv
@@ -225,36 +234,38 @@ def _follows(arguments: list[str], name: str, value: str) -> bool:
     return any(a == name and b == value for a, b in pairwise(arguments))
 
 
-def check_solve_options(options: argparse.Namespace) -> None:
-    """Raise HoldfastError (usage.*) for options that do not fit together, before anything heavy is loaded."""
+def wrong_options(message: str, hint: str) -> HoldfastError:
+    """The error for options that do not fit together."""
+    return HoldfastError("usage.options", message, hint, EXIT_USAGE)
 
-    def wrong(message: str, hint: str) -> HoldfastError:
-        return HoldfastError("usage.options", message, hint, EXIT_USAGE)
 
+def check_lens_options(options: argparse.Namespace) -> None:
+    """Raise HoldfastError (usage.options) for focal lengths that cannot be, or are given twice, and for too few threads."""
     for name in ("focal_px", "focal_mm", "sensor_mm"):
         value = getattr(options, name)
         if value is not None and not 0 < value < 1e6:
-            raise wrong(f"--{name.replace('_', '-')} must be a number above 0.", "Leave it out if you do not know it.")
+            raise wrong_options(f"--{name.replace('_', '-')} must be a number above 0.", "Leave it out if you do not know it.")
     if options.focal_px and options.focal_mm:
-        raise wrong("--focal-px and --focal-mm say the same thing twice.", "Give one of them.")
-    if options.sensor_mm and not options.focal_mm:
-        raise wrong("--sensor-mm needs --focal-mm.", "Give both, or neither.")
-    if options.depth_model not in (None, "none") and options.depth_maps:
-        raise wrong("--depth-model and --depth-maps exclude each other.", "Give one of them.")
-    if options.step < 1:
-        raise wrong("--step must be 1 or more.", "Leave it out to use every frame.")
+        raise wrong_options("--focal-px and --focal-mm say the same thing twice.", "Give one of them.")
     if options.threads < 0:
-        raise wrong("--threads must be 0 or more.", "Leave it out to use all cores.")
+        raise wrong_options("--threads must be 0 or more.", "Leave it out to use all cores.")
+
+
+def check_solve_options(options: argparse.Namespace) -> None:
+    """Raise HoldfastError (usage.options) for options that do not fit together, before anything heavy is loaded."""
+    check_lens_options(options)
+    if options.sensor_mm and not options.focal_mm:
+        raise wrong_options("--sensor-mm needs --focal-mm.", "Give both, or neither.")
+    if options.depth_model not in (None, "none") and options.depth_maps:
+        raise wrong_options("--depth-model and --depth-maps exclude each other.", "Give one of them.")
+    if options.step < 1:
+        raise wrong_options("--step must be 1 or more.", "Leave it out to use every frame.")
 
 
 def _run_solve(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> int:
     check_solve_options(options)
     reporter("open", 0, 1)  # before numpy and OpenCV are loaded, which takes seconds on a cold disk
-    limit_threads()
-    from .lifetime import install_signal_handlers, watch_parent
-
-    install_signal_handlers()
-    watch_parent()
+    begin_work()
     from .log import say_environment
     from .solve_command import solve_clip
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import EXIT_INPUT, EXIT_MODEL, EXIT_OK, EXIT_OUTPUT, EXIT_UNSOLVED, EXIT_USAGE, HoldfastError
+from .errors import EXIT_INPUT, EXIT_MODEL, EXIT_OK, EXIT_OUTPUT, EXIT_UNSOLVED, HoldfastError
 
 if TYPE_CHECKING:
     from .events import Reporter
@@ -51,30 +51,19 @@ def add_depth_parser(commands: argparse._SubParsersAction) -> None:
 
 def run_depth(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> int:
     """The command. Raises HoldfastError."""
-    from .cli import check_solve_options, limit_threads
+    from .cli import begin_work, check_solve_options, wrong_options
 
     check_solve_options(options)
     if options.depth_model == "none":
-        raise HoldfastError(
-            "usage.options",
+        raise wrong_options(
             "`depth` needs a depth network or maps.",
             "Leave --depth-model out for the one that ships with Holdfast, or give --depth-maps.",
-            EXIT_USAGE,
         )
     given = [n for n in _NEW_SOLVE_ONLY if options.solve and getattr(options, n) != options.new_solve_defaults[n]]
     if given:
         name = f"--{given[0].replace('_', '-')}"
-        raise HoldfastError(
-            "usage.options",
-            f"{name} is for a new solve, and --solve gives a finished one.",
-            f"Leave out {name} or --solve.",
-            EXIT_USAGE,
-        )
-    limit_threads()
-    from .lifetime import install_signal_handlers, watch_parent
-
-    install_signal_handlers()
-    watch_parent()
+        raise wrong_options(f"{name} is for a new solve, and --solve gives a finished one.", f"Leave out {name} or --solve.")
+    begin_work()
     _depth(options, reporter, log)
     return EXIT_OK
 

@@ -13,7 +13,7 @@ from .errors import EXIT_UNSOLVED, HoldfastError
 from .finish import assemble
 from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, best_starts, candidates, choose_tracks, is_still, start_frames
 from .initialise import Started, lift, start
-from .lens_range import hold_at_prior, judge_focal
+from .lens_range import LensRange, hold_at_prior, judge_focal
 from .movers import explained, smooth_movers
 from .parallel import side_by_side
 from .preview import Preview
@@ -265,10 +265,7 @@ def reconstruct(
         iterations=effort.compete_iterations,
         progress=lambda d, n: progress("check", d, n),
     )
-    probe = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
-    lens = judge_focal(view, settings, winner.state, winner.model, frames, probe, lens_rivals(winner, contenders))
-    if lens.word == "prior" and winner.model.focal_free:
-        winner.model = hold_at_prior(view, settings, winner.state, winner.model, lens)
+    lens = judge_lens(view, settings, effort, winner, contenders, frames, tracks)
     watch.lap("check")
     progress("adjust", 5, 8)
     trim(view, winner.state, solve_frames, tracks, winner.model, rounds=1, iterations=8)
@@ -279,6 +276,23 @@ def reconstruct(
     progress("adjust", 8, 8)
     watch.lap("adjust")
     return winner, contenders, tracks, held, lens
+
+
+def judge_lens(
+    view: ShotView,
+    settings: Settings,
+    effort: Effort,
+    winner: Contender,
+    contenders: list[Contender],
+    frames: np.ndarray,
+    tracks: np.ndarray,
+) -> LensRange:
+    """What is known of the winner's focal length; one that the shot cannot tell is put where the prior has it."""
+    probe = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
+    lens = judge_focal(view, settings, winner.state, winner.model, frames, probe, lens_rivals(winner, contenders))
+    if lens.word == "prior" and winner.model.focal_free:
+        winner.model = hold_at_prior(view, settings, winner.state, winner.model, lens)
+    return lens
 
 
 def contrasting(starts: list[Started]) -> list[Started]:
@@ -334,17 +348,17 @@ def freed_of_movers(
     """
     lead = best_of(view, settled, frames, chosen)
     kinds = [o for o in candidates(view, settings, use_depth) if o.translation and not o.focal_varies]
-    goes = [(settled, chosen, settings.seed)]
+    goes: list[tuple[Settled | None, np.ndarray, int]] = [(lead, chosen, settings.seed)]
     if kinds and lead.model.translation and not lead.model.focal_varies and crowded(view, lead, frames, chosen):
         seed = settings.seed + SECOND_GO
-        goes.append(([], choose_tracks(view, frames, effort.start_tracks, tracks, seed), seed))
+        goes.append((None, choose_tracks(view, frames, effort.start_tracks, tracks, seed), seed))
 
-    def go(task: tuple[list[Settled], np.ndarray, int]) -> tuple[Settled, np.ndarray]:
-        first, those, seed = task
-        if not first:
+    def go(task: tuple[Settled | None, np.ndarray, int]) -> tuple[Settled, np.ndarray]:
+        best, those, seed = task
+        if best is None:
             begun = [start(view, frames, those, kind, seed) for kind in kinds]
-            first = [settle(view, settings, s, frames, those, use_depth) for s in begun]
-        return without_movers(view, settings, first, frames, those, use_depth, seed), those
+            best = best_of(view, [settle(view, settings, s, frames, those, use_depth) for s in begun], frames, those)
+        return without_movers(view, settings, best, frames, those, use_depth, seed), those
 
     freed = side_by_side(go, goes)
     # a sharp look: what is right is right to well within the noise
@@ -355,19 +369,18 @@ def freed_of_movers(
 def without_movers(
     view: ShotView,
     settings: Settings,
-    settled: list[Settled],
+    best: Settled,
     frames: np.ndarray,
     chosen: np.ndarray,
     use_depth: bool,
     seed: int,
     rounds: int = 6,
 ) -> Settled:
-    """The best reconstruction once movers are kept out from the very start.
+    """The best reconstruction, beginning with `best`, once movers are kept out from the very start.
 
     Movers pull a first path, and the set then fits it only in part (one wall, say, for which a false path can be found).
     Starting again without them frees the set; a few rounds, as long as more of the picture comes to rest.
     """
-    best = best_of(view, settled, frames, chosen)
     since = 0
     latest = best
     for _ in range(rounds):

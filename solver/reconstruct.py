@@ -168,7 +168,7 @@ def extend(
             register(view, world, frame, neighbour, tracks, trust, options, rng)
         else:
             _interpolate(world, frame, have)
-            _resect_frames(view, state, np.array([frame]), tracks, model)
+            resect_frames(view, state, np.array([frame]), tracks, model)
             world.registered[frame] = True
         rows = view.rows_of(frame)
         lift(view, world, frame, rows[tracks[view.tracks.track[rows]]], options.use_depth)
@@ -193,20 +193,19 @@ def _interpolate(world: World, frame: int, have: np.ndarray) -> None:
     world.log_focal[frame] = (1 - s) * world.log_focal[a] + s * world.log_focal[b]
 
 
-def _resect_frames(
-    view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, width: float = 4.0
-) -> None:
+def resect_frames(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model) -> None:
+    """Fit the cameras of the given frames to the points as they stand."""
     world = state.world
     problem = view.problem(frames, tracks & world.known & (state.label == LABEL_STATIC), min_views=1, depth=False)
     if not len(problem.tracks):
         return
     x = world.gather(problem, view.depth_is_log)
-    for w in (4 * width, width):
+    for width in (16.0, 4.0):
         x = resect(
             replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.5)),
             x,
             loss="geman",
-            width=w,
+            width=width,
             translation=model.translation,
             focal=model.focal_varies and model.focal_free,
             focal_sigma=0.01,
@@ -230,7 +229,7 @@ def all_frames(view: ShotView, state: State, tracks: np.ndarray, model: Model, *
                 world.log_focal[near],
             )
     if len(missing):
-        _resect_frames(view, state, missing, tracks, model)
+        resect_frames(view, state, missing, tracks, model)
         world.registered[missing] = True
     everything = np.arange(view.frame_count)
     for f in everything:
@@ -252,7 +251,7 @@ def _adjust_in_windows(view: ShotView, state: State, tracks: np.ndarray, model: 
     step = int(np.ceil(view.frame_count / MAX_FRAMES_AT_ONCE))
     adjust_state(view, state, np.unique(np.r_[frames[::step], frames[-1]]), tracks, model, iterations=iterations)
     for _ in range(2):
-        _resect_frames(view, state, frames, tracks, model)
+        resect_frames(view, state, frames, tracks, model)
         problem = view.problem(frames, tracks & state.world.known, depth=False)
         x = state.world.gather(problem, view.depth_is_log)
         state.world.scatter(

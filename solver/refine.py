@@ -14,14 +14,13 @@ import numpy as np
 from .edits import only
 from .finish import assemble
 from .gauge import laid_over
-from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, choose_tracks, start_frames
+from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, start_frames
 from .initialise import lift
-from .lens_range import LensRange, hold_at_prior, judge_focal, stretch
-from .pipeline import Effort, Stopwatch, check_trackable, reconstruct, still
+from .lens_range import LensRange, stretch
+from .pipeline import Effort, Stopwatch, check_trackable, judge_lens, reconstruct, still
 from .preview import Preview
-from .reconstruct import Model, State, all_frames, classify, trim
-from .resection import resect
-from .selfcheck import Contender, HeldOut, decide, fit_held_out, flatten, hold_out, lens_rivals, measure, questions, unit_of
+from .reconstruct import Model, State, all_frames, classify, resect_frames, trim
+from .selfcheck import Contender, HeldOut, decide, fit_held_out, flatten, hold_out, measure, questions, unit_of
 from .tracking import TrackedClip
 from .types import LABEL_STATIC, LABEL_UNRELIABLE, ClipInfo, DepthMap, Progress, Settings, Solution
 from .user_tracks import UserTrack, append, describe, trust, with_errors, within
@@ -303,7 +302,8 @@ def _from_here(
     watch.lap("check")
     trim(view, winner.state, frames, tracks, winner.model, rounds=1, iterations=8)
     progress("adjust", 5, 8)
-    _follow_points(view, winner.state, np.setdiff1d(np.arange(view.frame_count), frames), tracks, winner.model)
+    # the points have moved meanwhile
+    resect_frames(view, winner.state, np.setdiff1d(np.arange(view.frame_count), frames), tracks, winner.model)
     all_frames(view, winner.state, tracks, winner.model, iterations=effort.final_iterations)
     unit = unit_of(view, winner, frames, tracks)
     winner.held = measure(view, winner.state, np.arange(view.frame_count), held, winner.model.translation, unit)
@@ -319,12 +319,7 @@ def _lens(
     if not winner.model.focal_free and settings.focal_mode != "known":
         low, high = solution.verdict.focal_range_px
         return LensRange("prior", low, high, 0.55)
-    settings = with_focal_of(solution, settings)
-    probe = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
-    lens = judge_focal(view, settings, winner.state, winner.model, frames, probe, lens_rivals(winner, contenders))
-    if lens.word == "prior" and winner.model.focal_free:
-        winner.model = hold_at_prior(view, settings, winner.state, winner.model, lens)
-    return lens
+    return judge_lens(view, with_focal_of(solution, settings), effort, winner, contenders, frames, tracks)
 
 
 def with_focal_of(solution: Solution, settings: Settings) -> Settings:
@@ -332,27 +327,6 @@ def with_focal_of(solution: Solution, settings: Settings) -> Settings:
     if settings.focal_px:
         return settings
     return replace(settings, focal_px=float(np.median(solution.focal_px)), focal_source="the solve before")
-
-
-def _follow_points(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model) -> None:
-    """Cameras of the other frames, fitted to the points, which have moved meanwhile."""
-    world = state.world
-    problem = view.problem(frames, tracks & world.known & (state.label == LABEL_STATIC), min_views=1, depth=False)
-    if not len(problem.tracks):
-        return
-    obs = replace(problem.obs, sigma_px=problem.obs.sigma_px * max(state.scale, 0.5))
-    x = world.gather(problem, view.depth_is_log)
-    for width in (16.0, 4.0):
-        x = resect(
-            obs,
-            x,
-            loss="geman",
-            width=width,
-            translation=model.translation,
-            focal=model.focal_varies and model.focal_free,
-            focal_sigma=0.01,
-        )
-    world.rotation[frames], world.translation[frames], world.log_focal[frames] = x.rotation, x.translation, x.log_focal
 
 
 def tracked_of(solution: Solution, material: Material) -> TrackedClip:

@@ -76,30 +76,22 @@ def add_refine_parser(commands: argparse._SubParsersAction) -> None:
 def run_refine(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> int:
     """The command. Raises HoldfastError."""
     _check(options)
-    from .cli import limit_threads
+    from .cli import begin_work
 
-    limit_threads()
+    begin_work()
     from . import __version__
-    from .lifetime import install_signal_handlers, watch_parent
     from .log import say_environment
 
-    install_signal_handlers()
-    watch_parent()
     say_environment(__version__, options.arguments)
     document = refine_folder(options, reporter, log)
     return EXIT_UNSOLVED if document["verdict"]["status"] == "failed" else EXIT_OK
 
 
 def _check(options: argparse.Namespace) -> None:
-    def wrong(message: str, hint: str) -> HoldfastError:
-        return HoldfastError("usage.options", message, hint, EXIT_USAGE)
+    from .cli import check_lens_options
+    from .cli import wrong_options as wrong
 
-    for name in ("focal_px", "focal_mm", "sensor_mm"):
-        value = getattr(options, name)
-        if value is not None and not 0 < value < 1e6:
-            raise wrong(f"--{name.replace('_', '-')} must be a number above 0.", "Leave it out if you do not know it.")
-    if options.focal_px and options.focal_mm:
-        raise wrong("--focal-px and --focal-mm say the same thing twice.", "Give one of them.")
+    check_lens_options(options)
     if bool(options.sensor_mm) != bool(options.focal_mm):
         raise wrong("--focal-mm and --sensor-mm need each other.", "Give both, or neither.")
     if options.range and options.range[0] > options.range[1]:
@@ -110,8 +102,6 @@ def _check(options: argparse.Namespace) -> None:
         raise wrong(
             "--range keeps the lens and the cameras around it.", "Refine the whole shot with the new lens first, then the part."
         )
-    if options.threads < 0:
-        raise wrong("--threads must be 0 or more.", "Leave it out to use all cores.")
 
 
 def refine_folder(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> dict[str, Any]:

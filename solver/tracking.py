@@ -17,7 +17,7 @@ import numpy as np
 from .blur import StreakMatcher, Streaks, streaks
 from .detect import image_noise, spread_corners
 from .gap import bridge, bridge_prediction, carry, carry_warp
-from .patches import PatchGrid, Templates, make_templates, refine, smooth
+from .patches import PatchGrid, Refined, Templates, make_templates, refine, smooth
 from .types import Tracks
 
 SMOOTHING_PX = 0.7
@@ -192,7 +192,7 @@ class Tracker:
                 found = replace(found, affine=found.affine @ moved.affine)
             else:
                 found = self._refine(fine, moved.templates, xy[keep], moved.affine)
-            good = self._trustworthy(found, xy[keep])
+            good = self._trustworthy(found)
             velocity = found.xy - moved.xy
             moved = _Live(moved.id, found.xy, velocity, found.affine, moved.ref_frame, moved.ref_xy, moved.templates)
             sure = np.nonzero(good)[0]
@@ -256,8 +256,7 @@ class Tracker:
             *(np.concatenate([getattr(p, k) for p in parts]) for k in ("xy", "affine", "ncc", "sigma_px", "step_px"))
         )
 
-    def _trustworthy(self, found, start: np.ndarray) -> np.ndarray:
-        # In grain the best correlation a true match can have is below one: 1/sqrt(1 + (noise/contrast)^2), twice.
+    def _trustworthy(self, found: Refined) -> np.ndarray:
         det = found.affine[:, 0, 0] * found.affine[:, 1, 1] - found.affine[:, 0, 1] * found.affine[:, 1, 0]
         return (found.ncc > self.options.min_ncc) & (found.step_px < 3.0) & (found.sigma_px < 1.0) & (det > 0.3) & (det < 3.0)
 
@@ -330,7 +329,7 @@ class Tracker:
         if not len(rows):
             return
         found = self._refine(fine, lost.templates.take(rows), predicted[rows], warp[rows], slack=2.0)
-        sure = self._trustworthy(found, predicted[rows]) & (found.ncc > max(0.9, self.options.min_ncc)) & (found.step_px < 2.0)
+        sure = self._trustworthy(found) & (found.ncc > max(0.9, self.options.min_ncc)) & (found.step_px < 2.0)
         self._take_back(rows, found, sure)
 
     def _rejoin(self, gray: np.ndarray, fine: np.ndarray) -> None:
@@ -361,7 +360,7 @@ class Tracker:
         )  # fmt: skip
         start = near.astype(np.float64)
         found = self._refine(fine, lost.templates.take(rows), start, warp @ known.affine[same], slack=3.0)
-        sure = (ok.ravel() > 0) & self._trustworthy(found, start) & (found.ncc > max(0.9, self.options.min_ncc))
+        sure = (ok.ravel() > 0) & self._trustworthy(found) & (found.ncc > max(0.9, self.options.min_ncc))
         self._take_back(rows, found, sure)
         self.rejoined += int(sure.sum())
 

@@ -80,6 +80,22 @@ def test_composite_is_plate_plus_bent_render(blender, tmp_path, k1, place):
     assert np.abs(got - want)[away].max() < 0.01  # the plate itself, pixel for pixel
 
 
+def with_and_without_shadows(blender, scene, folder):
+    """Frame 5 as composited with full shadows and with none, (H, W, 3) each. Raises RuntimeError where nothing renders."""
+    from addon import pictures
+
+    scene.render.image_settings.file_format = "PNG"
+    scene.render.image_settings.color_mode = "RGB"
+    scene.frame_set(5)
+    images = []
+    for strength in (1.0, 0.0):
+        scene.holdfast.shadow_strength = strength
+        scene.render.filepath = str(folder / f"s{strength}.png")
+        blender.ops.render.render(write_still=True)
+        images.append(pictures.read_png(folder / f"s{strength}.png")[..., :3])
+    return images
+
+
 def sunny(blender, scene):
     """A sun from the side, over the scene."""
     lamp = blender.data.objects.new("Sun", blender.data.lights.new("Sun", "SUN"))
@@ -92,7 +108,7 @@ def sunny(blender, scene):
 
 @pytest.mark.parametrize("k1", [0.0, -0.15])
 def test_shadows_darken_the_plate_and_nothing_else_does(blender, tmp_path, k1):
-    from addon import compat, headless, pictures, props
+    from addon import compat, headless, props
 
     truth = synthetic.write_job(tmp_path, width=320, height=180, focal=260.0, k1=k1)
     scene = headless.new_scene("shot")
@@ -102,16 +118,7 @@ def test_shadows_darken_the_plate_and_nothing_else_does(blender, tmp_path, k1):
     sunny(blender, scene)
     compat.use_cycles_cpu(scene, 8)
     assert blender.ops.holdfast.compositing() == {"FINISHED"}
-    scene.render.image_settings.file_format = "PNG"
-    scene.render.image_settings.color_mode = "RGB"
-    scene.frame_set(5)
-    images = []
-    for strength in (1.0, 0.0):
-        scene.holdfast.shadow_strength = strength
-        scene.render.filepath = str(tmp_path / f"s{strength}.png")
-        blender.ops.render.render(write_still=True)
-        images.append(pictures.read_png(tmp_path / f"s{strength}.png")[..., :3])
-    with_shadow, without = images
+    with_shadow, without = with_and_without_shadows(blender, scene, tmp_path)
     darker = (without - with_shadow).mean(-1)
     assert (darker > 0.08).sum() > 100  # a shadow
     _, columns = np.nonzero(darker > 0.08)
@@ -202,23 +209,15 @@ def test_eevee_has_shadows_and_hides_what_is_behind(blender, tmp_path):
     scene.render.engine = "BLENDER_EEVEE_NEXT" if "BLENDER_EEVEE_NEXT" in engines else "BLENDER_EEVEE"
     scene.eevee.taa_render_samples = 4
     assert blender.ops.holdfast.compositing() == {"FINISHED"}
-    scene.render.image_settings.file_format = "PNG"
-    scene.render.image_settings.color_mode = "RGB"
-    scene.frame_set(5)
-    images = []
-    for strength in (1.0, 0.0):
-        scene.holdfast.shadow_strength = strength
-        scene.render.filepath = str(tmp_path / f"e{strength}.png")
-        try:
-            blender.ops.render.render(write_still=True)
-        except RuntimeError as error:
-            pytest.skip(f"EEVEE does not render here: {error}")
-        images.append(pictures.read_png(tmp_path / f"e{strength}.png")[..., :3])
-    darker = (images[1] - images[0]).mean(-1)
+    try:
+        with_shadow, without = with_and_without_shadows(blender, scene, tmp_path)
+    except RuntimeError as error:
+        pytest.skip(f"EEVEE does not render here: {error}")
+    darker = (without - with_shadow).mean(-1)
     assert (darker > 0.08).sum() > 100
     assert np.nonzero(darker > 0.08)[1].mean() < 175
     assert (np.abs(darker) < 0.02).mean() > 0.85
     plate = pictures.read_png(pictures.render_plates(clip, [5], (320, 180), tmp_path)[0])[..., :3]
     place, _ = synthetic.project(np.array([[0.0, 7.0, 0.15]]), truth.c2w[4], *truth.intrinsics[4])
     x, y = place[0].astype(int)
-    assert np.abs(images[0] - plate)[y - 4 : y + 5, x - 4 : x + 5].max() < 0.03  # the plate, not the cube
+    assert np.abs(with_shadow - plate)[y - 4 : y + 5, x - 4 : x + 5].max() < 0.03  # the plate, not the cube
