@@ -212,18 +212,19 @@ def decide(
     held: np.ndarray,
     seed: int,
     *,
+    solving: np.ndarray | None = None,
     iterations: int = 10,
     progress=None,
 ) -> tuple[Contender, list[Contender]]:
     """Let models compete, one question after the other; the winner and all contenders, with reasons.
 
     A larger jury than the tracks held out for good judges here (a third of all); the winner is adjusted with the rest of the
-    jury afterwards.
+    jury afterwards. solving (N,) bool: the tracks that cameras are fitted to here, all by default.
     """
     unit = unit_of(view, base, frames, tracks)
     rng = np.random.default_rng(seed + 2)
     jury = held | (tracks & (rng.uniform(size=len(tracks)) < 0.22))
-    solving = tracks & ~jury
+    solving = (tracks if solving is None else solving) & ~jury
     contenders: list[Contender] = []
     winner = base
     for n, question in enumerate(asked):
