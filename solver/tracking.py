@@ -24,6 +24,7 @@ SMOOTHING_PX = 0.7
 DRAFT_SIDE_PX = 960  # a draft looks at pictures of at most this size
 # Motion per frame from which blur is reckoned with, over the patch radius: streaks may be longer than a third of a patch then.
 FAST_STEP = 1.5
+SHARP_ENOUGH_PX = 25.0  # every so many px of streak make a place once more as uncertain as a sharp picture may
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,8 @@ class Tracker:
         gone = np.nonzero(~ok)[0]
         good = np.zeros(0, bool)
         step = np.median(xy[keep] - live.xy[keep], axis=0) if len(keep) else np.zeros(2)
-        fast = max(float(np.hypot(*b)) for b in streaks(step, self.step_px)) > FAST_STEP * self.grid.radius
+        longest = max(float(np.hypot(*b)) for b in streaks(step, self.step_px))
+        fast = longest > FAST_STEP * self.grid.radius
         self.step_before_px, self.step_px = self.step_px, step
         slowed = self.racing and not fast
         if len(keep):
@@ -203,7 +205,7 @@ class Tracker:
                 found = replace(found, affine=found.affine @ moved.affine)
             else:
                 found = self._refine(fine, moved.templates, xy[keep], moved.affine)
-            good = self._trustworthy(found)
+            good = self._trustworthy(found, self.blur.share * longest if fast or slowed else 0.0)
             velocity = found.xy - moved.xy
             moved = _Live(moved.id, found.xy, velocity, found.affine, moved.ref_frame, moved.ref_xy, moved.templates)
             sure = np.nonzero(good)[0]
@@ -267,9 +269,12 @@ class Tracker:
             *(np.concatenate([getattr(p, k) for p in parts]) for k in ("xy", "affine", "ncc", "sigma_px", "step_px"))
         )
 
-    def _trustworthy(self, found: Refined) -> np.ndarray:
+    def _trustworthy(self, found: Refined, streak_px: float = 0.0) -> np.ndarray:
+        """Which of the found places to believe; in streaks of this length as exactly as streaks can be located."""
+        slack = 1 + streak_px / SHARP_ENOUGH_PX
         det = found.affine[:, 0, 0] * found.affine[:, 1, 1] - found.affine[:, 0, 1] * found.affine[:, 1, 0]
-        return (found.ncc > self.options.min_ncc) & (found.step_px < 3.0) & (found.sigma_px < 1.0) & (det > 0.3) & (det < 3.0)
+        near = (found.step_px < 3.0 * slack) & (found.sigma_px < slack)
+        return (found.ncc > self.options.min_ncc) & near & (det > 0.3) & (det < 3.0)
 
     def _renew_references(self, fine: np.ndarray, after_race: bool) -> None:
         """A patch seen from too different a place gets a new first appearance (at the price of a small random step).
