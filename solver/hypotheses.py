@@ -15,6 +15,7 @@ from .view import ShotView
 FOCAL_OVER_WIDTH = (0.7, 1.2, 2.2)
 DEFAULT_FOCAL_OVER_WIDTH = 1.3
 MAX_STILL_PX = 0.35
+DOUBTFUL_COST = 12.0  # mean saturating cost of a start's pixels: right ones have 3 to 8 where little moves, wrong ones 15 to 30
 SAME_FOCAL = 0.02  # of log focal: starts nearer to each other than this have found the same
 
 
@@ -141,8 +142,10 @@ def best_starts(
 
     All candidates run on half of the frames and tracks; the best, and a second that is close to it, run in full.
     """
+    turning: list[Started] = []
     travels = False
     small: dict[StartOptions, Started] = {}
+    afresh: list[StartOptions] = []
     if len(options) > 2 and len(frames) >= 9:
         few = frames[np.unique(np.linspace(0, len(frames) - 1, max(6, len(frames) // 2)).round().astype(int))]
         with_depth = np.intersect1d(frames, view.keys)
@@ -172,9 +175,15 @@ def best_starts(
             pan = replace(moving[0].options, focal_px=focal, focal_varies=False)
             if not any(o.translation and not o.focal_varies and abs(o.focal_px / focal - 1) < 0.04 for o in options):
                 options.append(pan)
+        if heats[0].cost > DOUBTFUL_COST:
+            afresh = options[:1]  # what few tracks found may be no good: once more by all of them
 
-    def in_full(o: StartOptions) -> Started:
-        return grow(view, small[o], frames, tracks, o, seed) if o in small else start(view, frames, tracks, o, seed)
+    def in_full(job: tuple[StartOptions, Started | None]) -> Started:
+        options, found = job
+        return start(view, frames, tracks, options, seed) if found is None else grow(view, found, frames, tracks, options, seed)
 
-    done = side_by_side(in_full, options)
-    return sorted(done, key=lambda s: s.cost), travels
+    done = side_by_side(in_full, [(o, small.get(o)) for o in options] + [(o, None) for o in afresh])
+    done.sort(key=lambda s: s.cost)
+    if turning and done[0].options.translation:
+        travels |= turning[0].cost > 3 * done[0].cost + 1
+    return done, travels

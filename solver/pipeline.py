@@ -352,7 +352,7 @@ def freed_of_movers(
     lead = best_of(view, settled, frames, chosen)
     kinds = [o for o in candidates(view, settings, use_depth) if o.translation and not o.focal_varies]
     goes: list[tuple[Settled | None, np.ndarray, int]] = [(lead, chosen, settings.seed)]
-    if kinds and lead.model.translation and not lead.model.focal_varies and crowded(view, lead, frames, chosen):
+    if kinds and lead.model.translation and crowded(view, lead, frames, chosen):
         seed = settings.seed + SECOND_GO
         goes.append((None, choose_tracks(view, frames, effort.start_tracks, tracks, seed), seed))
 

@@ -22,6 +22,7 @@ NEEDED_SHARE = 0.01
 # A path shifts neighbours, which mostly share their depth, alike; a tracker's drift does not. Seen: turns 0.01 to 0.08, paths
 # 0.4 and more.
 NEEDED_COHERENCE = 0.2
+BEYOND_DRIFT = 3.0  # times smaller errors that no drift can account for
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,8 @@ def decide(
             share, sigmas = compare(best.held, rival.held)
             figures = f"{100 * share:+.1f} %, {sigmas:+.1f} standard errors"
             moves = rival.model.translation and not best.model.translation
-            if moves and (together := coherence(view, best.state, frames, tracks | jury, False)) < NEEDED_COHERENCE:
+            drift = moves and rival.held.rms_px * BEYOND_DRIFT > best.held.rms_px
+            if drift and (together := coherence(view, best.state, frames, tracks | jury, False)) < NEEDED_COHERENCE:
                 # every point's own depth takes up some of its track's drift, so figures alone would speak for a path
                 rival.why = (
                     f"{question.about}: neighbours do not move together beyond {best.model.name} ({together:+.2f}, {figures})"
