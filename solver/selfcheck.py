@@ -195,8 +195,8 @@ def questions(settings: Settings, base: Model, travels: bool) -> list[Question]:
     if base.focal_varies and settings.focal_mode == "auto":
         out.append(Question("focal", ({"focal_varies": False}, {"focal_varies": True})))
     if settings.rolling_shutter == "auto":
-        # A property of the camera, not of noise: it shows in all of the picture or it is not there.
-        out.append(Question("rolling shutter", ({"row_time": False}, {"row_time": True}), 0.03, 5.0))
+        # Of some hundred solves, those without one gained at most 0.6 % from it, those of such cameras 2.6 % and more.
+        out.append(Question("rolling shutter", ({"row_time": False}, {"row_time": True}), 0.015))
     if settings.distortion == "auto":
         lenses = ({"k1": False, "k2": False}, {"k1": True, "k2": False}, {"k1": True, "k2": True})
         # Without distortion in the picture its terms gain some hundredths of a percent; a real term, however small, far more.
