@@ -139,7 +139,7 @@ def filmed(rng: np.random.Generator, stock: Stock) -> World:
         else:
             carton(b, spot, yaw, rng.uniform(0.3, 0.8, 3), rng.random() < 0.3)
     furniture.clutter(b, (0, 0, 0), (w * 0.8, d * 0.8), int(rng.integers(0, 6)), (0.1, 0.5))
-    for _ in range(int(rng.integers(1, 3)) if rng.random() < 0.25 else 0):
+    for _ in range(int(rng.integers(1, 3)) if rng.random() < 0.4 else 0):
         place = (rng.uniform(-0.35, 0.35) * w, rng.uniform(-0.35, 0.35) * d, 0)
         objects.person(b, place, rng.uniform(0, 6.28), seated=rng.random() < 0.4)
     views = _views(rng, b, np.array([w, d, h]))

@@ -40,8 +40,9 @@ def occlusion(depth: np.ndarray, focal_px: float, radius_m: float, turn: float =
             other = cv2.remap(z, sx, sy, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
             dx, dy, dz = (sx - w / 2) / f * other - points[..., 0], (sy - h / 2) / f * other - points[..., 1], other - z
             distance = np.sqrt(dx * dx + dy * dy + dz * dz) + 1e-6
+            inside = (sx > -0.5) & (sx < w - 0.5) & (sy > -0.5) & (sy < h - 0.5)  # nothing is known beyond the picture's edge
             rise = (dx * normal[..., 0] + dy * normal[..., 1] + dz * normal[..., 2]) / distance
-            total += np.maximum(rise - 0.12, 0) * np.clip(1.5 - distance / radius_m, 0, 1)
+            total += inside * np.maximum(rise - 0.12, 0) * np.clip(1.5 - distance / radius_m, 0, 1)
             weights += 0.4
     total = cv2.GaussianBlur(np.clip(total / weights, 0, 1), (0, 0), 1.0)
     return cv2.resize(total, depth.shape[::-1], interpolation=cv2.INTER_LINEAR)
