@@ -86,21 +86,26 @@ def up_to_scale(error: torch.Tensor) -> torch.Tensor:
 
 
 def after_alignment(log: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean relative error of inverse depth after each picture's scale and shift are fitted by least squares, as the network is
-    judged and used. log (B, h, w): predicted log disparity; target (B, h, w): disparity, 0 for the sky, which does not count."""
+    """Mean |log| of what is left between inverse depth and its truth once each picture's scale and shift are fitted, half of it
+    fitted the way the solver does (errors relative to the truth), half the way networks are judged (plain least squares).
+
+    log (B, h, w): predicted log disparity; target (B, h, w): disparity, 0 for the sky, which does not count.
+    """
     middle = torch.where(target > 0, target, torch.nan).flatten(1).nanmedian(dim=1).values.nan_to_num(1.0)[:, None, None]
     truth = (target / middle).clamp(0.05, 12.0)
     seen = (target > 0).to(truth.dtype)
-    # Residuals count relative to the truth: near things, whose disparity is large, would rule the fit otherwise.
-    weight = seen / truth**2
     guess = torch.exp(log.clamp(-4.0, 3.0))
-    total = weight.sum(dim=(1, 2), keepdim=True).clamp_min(1e-6)
-    mean_guess, mean_truth = ((weight * v).sum(dim=(1, 2), keepdim=True) / total for v in (guess, truth))
-    centred = guess - mean_guess
-    scale = (weight * centred * (truth - mean_truth)).sum(dim=(1, 2), keepdim=True)
-    scale = scale / ((weight * centred**2).sum(dim=(1, 2), keepdim=True) + 1e-2 * total)
-    fitted = scale.clamp_min(0.0) * centred + mean_truth
-    return ((fitted - truth).abs() / truth * seen).sum() / seen.sum().clamp_min(1.0)
+    farthest = torch.where(target > 0, truth, torch.inf).amin(dim=(1, 2), keepdim=True).clamp(0.05, 1.0)
+    error = torch.zeros((), device=log.device)
+    for weight in (seen / truth**2, seen):
+        total = weight.sum(dim=(1, 2), keepdim=True).clamp_min(1e-6)
+        mean_guess, mean_truth = ((weight * v).sum(dim=(1, 2), keepdim=True) / total for v in (guess, truth))
+        centred = guess - mean_guess
+        scale = (weight * centred * (truth - mean_truth)).sum(dim=(1, 2), keepdim=True)
+        scale = scale / ((weight * centred**2).sum(dim=(1, 2), keepdim=True) + 1e-3 * total)
+        fitted = scale.clamp_min(0.0) * centred + mean_truth
+        error = error + 0.5 * (torch.log(torch.maximum(fitted, 0.5 * farthest) / truth).abs() * seen).sum()
+    return error / seen.sum().clamp_min(1.0)
 
 
 def losses(output: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
