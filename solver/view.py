@@ -30,6 +30,8 @@ def sample_map(values: np.ndarray, xy: np.ndarray, width: int, height: int) -> n
     h, w = values.shape
     x = (xy[:, 0] * w / width - 0.5).astype(np.float32)
     y = (xy[:, 1] * h / height - 0.5).astype(np.float32)
+    if not len(x):  # a picture that nothing was followed into, as in the middle of a whip
+        return np.zeros(0)
     return cv2.remap(values.astype(np.float32), x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0].astype(
         np.float64
     )
