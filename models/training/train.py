@@ -222,7 +222,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
 
     report(
         {
-            "start": {k: str(v) for k, v in vars(args).items() if not isinstance(v, Path)},
+            "start": {k: str(v) for k, v in vars(args).items() if not isinstance(v, (Path, list))},
             "step": step,
             "parameters": sum(p.numel() for p in network.parameters()),
             "shards": len(shards.names),
