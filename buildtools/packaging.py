@@ -35,7 +35,11 @@ def run(arguments: list[str]) -> int:
     """Build, validate and list; returns the exit code."""
     parser = argparse.ArgumentParser(prog="build.py package", description=__doc__)
     parser.add_argument("--platform", default="linux-x64", choices=[*PLATFORMS, "all"], help="which zip to build")
-    parser.add_argument("--gpu", action="store_true", help="with ONNX Runtime for CUDA 12 (larger; Linux and Windows)")
+    parser.add_argument(
+        "--gpu",
+        action="store_true",
+        help="with ONNX Runtime for CUDA 13; CUDA 13 and cuDNN 9 must be on the machine that uses it (Linux and Windows)",
+    )
     parser.add_argument("--pythons", default=",".join(PYTHONS), help="Python versions of the Blenders to serve")
     options = parser.parse_args(arguments)
     pythons = [p.strip() for p in options.pythons.split(",") if p.strip()]

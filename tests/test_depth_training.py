@@ -161,6 +161,41 @@ def test_loss_is_zero_for_the_truth_and_blind_to_scale_where_it_should_be():
 
 
 @needs_torch
+def test_aligned_loss_forgives_scale_and_shift_of_disparity_and_nothing_else():
+    import torch
+
+    from models.training.train import after_alignment
+
+    torch.manual_seed(0)
+    disparity = torch.rand(2, 24, 32) * 0.2 + 0.1
+    disparity[:, :3] = 0  # sky
+    stretched = torch.log(3.0 * disparity / 0.2 + 0.5)
+    assert float(after_alignment(stretched, disparity)) < 0.03
+    stretched[:, :3] = 2.0  # what is said of the sky does not count
+    assert float(after_alignment(stretched, disparity)) < 0.03
+    plain = float(after_alignment(torch.zeros(2, 24, 32), disparity))
+    assert plain > 0.15
+    assert float(after_alignment(-stretched, disparity)) == pytest.approx(plain, rel=0.1)  # inside out is held to flat
+
+
+def test_light_hardly_gets_into_a_corner():
+    from models.training.occlusion import occlusion, shaded
+
+    # A camera 1 m above a floor, looking level at a wall 4 m away: the floor meets the wall in one row.
+    focal, height, width = 100.0, 96, 160
+    v = (np.arange(height) + 0.5 - height / 2)[:, None] * np.ones(width)
+    floor = np.where(v > 0, focal / np.maximum(v, 1e-6), np.inf)
+    depth = np.minimum(floor, 4.0).astype(np.float32)
+    closed = occlusion(depth, focal, 0.8)
+    seam = int(np.argmax(floor[:, 0] < 4.0))
+    assert closed[seam - 3 : seam + 3, 40:120].mean() > 0.1
+    assert closed[5:20, 40:120].max() < 0.02 and closed[-8:, 40:120].max() < 0.05
+    rgb = np.full((height, width, 3), 128, np.uint8)
+    dark = shaded(np.random.default_rng(0), rgb, depth, focal)
+    assert dark[seam, 80, 0] < dark[10, 80, 0] and (dark <= rgb).all()
+
+
+@needs_torch
 def test_network_takes_any_multiple_of_64_and_knows_where_it_looks():
     import torch
 

@@ -35,8 +35,12 @@ def informative(depth: np.ndarray, ids: np.ndarray) -> bool:
     return high > 1.25 * max(low, 1e-4) and largest < 0.85
 
 
-def render_shard(rng: np.random.Generator, raster, stock, count: int, kind: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(rgb (N, H, W, 3) uint8, disparity (N, H, W) float16) of `count` views, of worlds of one kind or all."""
+def render_shard(
+    rng: np.random.Generator, raster, stock, count: int, kind: str | None = None, shade: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(rgb (N, H, W, 3) uint8, disparity (N, H, W) float16) of `count` views, of worlds of one kind or all; shade: share of
+    pictures with ambient occlusion."""
+    from .occlusion import shaded
     from .scenes import random_view, random_world
 
     rgbs = np.empty((count, raster.height, raster.width, 3), np.uint8)
@@ -54,6 +58,8 @@ def render_shard(rng: np.random.Generator, raster, stock, count: int, kind: str 
             rgb, depth, ids = raster.render(world.scene, view.cam_from_world, f, f, cx, cy)
             if not informative(depth, ids):
                 continue
+            if shade and rng.random() < shade:
+                rgb = shaded(rng, rgb, depth, f)
             rgbs[done] = expose(rgb, float(np.exp(rng.normal(np.log(0.2), 0.45))))
             disparities[done] = 1.0 / depth
             done, taken = done + 1, taken + 1
@@ -68,6 +74,7 @@ def main() -> None:
     parser.add_argument("--shard", type=int, default=400, help="images a shard")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--samples", type=int, default=2, help="NxN supersampling")
+    parser.add_argument("--shade", type=float, default=0.0, help="share of pictures with ambient occlusion")
     parser.add_argument("--world", help="worlds of this kind alone (see scenes.WORLDS)")
     args = parser.parse_args()
     os.environ.setdefault("LP_NUM_THREADS", "1")
@@ -84,7 +91,7 @@ def main() -> None:
         rng = np.random.default_rng([args.seed, index])
         width, height = SIZES[index % 5 in (1, 3)]
         stock, raster = Stock(int(rng.integers(2**31))), Rasteriser(width, height, args.samples, shadow_px=768)
-        rgb, disparity = render_shard(rng, raster, stock, args.shard, args.world)
+        rgb, disparity = render_shard(rng, raster, stock, args.shard, args.world, args.shade)
         raster.ctx.release()
         for part, array in (("rgb", rgb), ("disparity", disparity)):
             partial = args.out / f".{name}.{part}.npy"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import objects
+from .filmed import filmed
 from .lived_in import lived_in
 from .objects import Builder, Stock, axis_matrix
 from .raster import Scene
@@ -220,6 +221,7 @@ WORLDS = {
     "nature": (nature, 0.12),
     "heap": (heap, 0.10),
     "lived_in": (lived_in, 0.0),
+    "filmed": (filmed, 0.0),
 }
 
 
