@@ -115,7 +115,7 @@ def candidates(view: ShotView, settings: Settings, use_depth: bool) -> list[Star
             out += [StartOptions(f * w, free, False, sigma, use_depth, distortion=distortion) for f in focals]
         if free and settings.focal_mode in ("auto", "varying"):
             out += [StartOptions(middle, free, True, sigma, use_depth, distortion=distortion)]
-    return out
+    return [replace(o, essential=settings.start_by == "essential" and o.translation) for o in out]
 
 
 def found_options(started: Started, frames: np.ndarray) -> StartOptions:
