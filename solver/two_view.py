@@ -1,8 +1,8 @@
 """The classical start, with no depth from anywhere: two frames by their essential matrix, points by triangulation.
 
-Holdfast starts from lifted keypoints (initialise.py); this is what it is measured against (`--start-by essential`). The pair is the
-one whose points are seen under the widest angle while many tracks still reach from one frame to the other. Essential matrix by
-five points in RANSAC: Nistér, "An Efficient Solution to the Five-Point Relative Pose Problem" (PAMI 2004).
+Holdfast starts from lifted keypoints (initialise.py); this is what it is measured against (`--start-by essential`). The pair is
+the one whose points are seen under the widest angle while many tracks still reach from one frame to the other. Essential matrix
+by five points in RANSAC: Nistér, "An Efficient Solution to the Five-Point Relative Pose Problem" (PAMI 2004).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ANCHORS = 5  # frames tried as the first of a pair
 
 @dataclass(frozen=True)
 class Pair:
-    """Two frames with relative pose and points. first, second: frame indices; tracks (n,) with distance (n,) along the first's ray."""
+    """Two frames with their relative pose and points. first, second: frame indices; tracks (n,) the points belong to."""
 
     first: int
     second: int
@@ -31,7 +31,7 @@ class Pair:
     translation: np.ndarray  # (3,) second from first; the points' median distance is 1
     tracks: np.ndarray
     ray: np.ndarray  # (n, 3) unit, in the first camera
-    distance: np.ndarray
+    distance: np.ndarray  # (n,) along the ray
     score: float
 
 
@@ -77,7 +77,7 @@ def _pair(view: ShotView, a: int, b: int, tracks: np.ndarray, focal_px: float) -
 
 
 def _triangulate(ray_a: np.ndarray, ray_b: np.ndarray, centre_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance (n,) along ray_a to where it comes closest to ray_b from centre_b (negative: behind), and the angle (n,) between."""
+    """Distance (n,) along ray_a to where it comes closest to ray_b from centre_b (negative: behind), and the angle (n,)."""
     cosine = (ray_a * ray_b).sum(1)
     sine2 = np.maximum(1 - cosine**2, 1e-12)
     along_a, along_b = ray_a @ centre_b, ray_b @ centre_b

@@ -7,7 +7,7 @@ import pytest
 
 from solver.hypotheses import candidates
 from solver.initialise import StartOptions, start
-from solver.two_view import best_pair, begin
+from solver.two_view import begin, best_pair
 from solver.types import Settings, Tracks
 from solver.view import ShotView, World
 

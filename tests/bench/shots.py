@@ -9,6 +9,8 @@ import argparse
 import ast
 import hashlib
 import inspect
+import json
+import subprocess
 import sys
 import textwrap
 import time
@@ -197,12 +199,13 @@ SOURCES = {name: inspect.getsource(kind.make) for name, kind in KINDS.items()}
 
 @dataclass(frozen=True)
 class Shot:
-    """A rendered shot on disk."""
+    """A shot on disk. truth: its .gt.json, None for footage nobody measured; real: what truth there is, is approximate."""
 
     name: str
     movie: Path
-    truth: Path
+    truth: Path | None
     kind: Kind | None = None
+    real: bool = False
 
     @property
     def title(self) -> str:
@@ -229,16 +232,20 @@ def recipe_hash(name: str) -> str:
     return hashlib.sha256("\n".join([*parts, str(sorted(KINDS[name].lens.items()))]).encode()).hexdigest()[:10]
 
 
+def place_of(name: str, size: tuple[int, int], count: int, seed: int) -> Shot:
+    """Where the shot of a kind lies, rendered or not."""
+    folder = CACHE / f"{size[0]}x{size[1]}_{count}_{seed}" / f"{name}-{recipe_hash(name)}"
+    return Shot(name, folder / f"{name}.mp4", folder / f"{name}.gt.json", KINDS[name])
+
+
 def ensure_shot(name: str, size: tuple[int, int], count: int, seed: int, say: Callable[[str], None] = print) -> Shot:
     """The shot of a kind, rendered if it is not there yet."""
     from tests.bench import render
 
-    kind = KINDS[name]
-    folder = CACHE / f"{size[0]}x{size[1]}_{count}_{seed}" / f"{name}-{recipe_hash(name)}"
-    shot = Shot(name, folder / f"{name}.mp4", folder / f"{name}.gt.json", kind)
+    shot = place_of(name, size, count, seed)
     if shot.movie.exists():
         return shot
-    started = time.monotonic()
+    started, kind = time.monotonic(), KINDS[name]
     rng = np.random.default_rng([seed, 9, *name.encode()])
     place, path = kind.make(count, rng, 100 * seed + list(KINDS).index(name))
 
@@ -246,18 +253,33 @@ def ensure_shot(name: str, size: tuple[int, int], count: int, seed: int, say: Ca
         if done % 12 == 0 or done == total:
             say(f"rendering {name}: {done}/{total} frames, {time.monotonic() - started:.0f} s")
 
-    render.render_shot(name, place, path, render.Lens(**kind.lens), size, count, folder, seed, say=progress)
+    render.render_shot(name, place, path, render.Lens(**kind.lens), size, count, shot.movie.parent, seed, say=progress)
+    return shot
+
+
+def rendered_apart(name: str, size: tuple[int, int], count: int, seed: int, say: Callable[[str], None] = print) -> Shot:
+    """The shot of a kind, rendered by a process of its own if need be: a scene's textures leave with it."""
+    shot = place_of(name, size, count, seed)
+    if not shot.movie.exists():
+        wanted = ("--size", f"{size[0]}x{size[1]}", "--frames", str(count), "--seed", str(seed))
+        command = (sys.executable, "-u", "-m", "tests.bench.shots", name, *wanted)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+            for line in process.stdout:
+                say(line.rstrip())
+        if process.returncode or not shot.movie.exists():
+            sys.exit(f"bench: rendering {name} failed (exit {process.returncode}); see above.")
     return shot
 
 
 def mask_folder(shot: Shot) -> Path | None:
     """A folder of mask images of the shot's movers (white: ignore), made once; None for a shot without masks of all frames."""
     packed = shot.movie.with_name(shot.movie.stem + ".mask.npz")
-    if not packed.exists():
+    if not packed.exists() or shot.truth is None:
         return None
     folder = shot.movie.with_name(shot.movie.stem + ".masks")
+    frames = len(json.loads(shot.truth.read_text(encoding="utf-8"))["frames"])
     with np.load(packed) as data:
-        if "shape" not in data.files or len(data.files) < 2:
+        if "shape" not in data.files or len(data.files) < frames + 1:
             return None
         height, width = data["shape"]
         folder.mkdir(exist_ok=True)
