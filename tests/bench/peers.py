@@ -56,6 +56,7 @@ PEERS: dict[str, Peer] = {
     "holdfast-flat": Peer("no depth, points at one distance", (*HOLDFAST, "--depth-model", "none")),
     "holdfast-depth-start": Peer("depth in the start alone", (*HOLDFAST, "--depth-use", "start")),
     "holdfast-plane": Peer("a tilted plane for depth", (*HOLDFAST, "--depth-maps", "{plane}")),
+    "holdfast-seed": Peer("Holdfast with another seed: what is noise", (*HOLDFAST, "--seed", "1")),
     "holdfast-mask": Peer("Holdfast with masks", (*HOLDFAST, "--mask", "{mask}")),
     "colmap": Peer("COLMAP incremental", (*COLMAP, "incremental")),
     "colmap-global": Peer("COLMAP global", (*COLMAP, "global")),

@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import matplotlib.ticker
 import numpy as np
 
 from tests.bench import metrics, summaries
@@ -48,6 +49,7 @@ def _slip_over_baseline(results: list[dict], out: Path) -> Path | None:
         return None
     order = sorted(shots, key=lambda s: (_baseline(next(iter(shots[s].values()))), s))
     figure, axes = plt.subplots(figsize=(max(7.0, 0.42 * len(order) + 2.5), 6))
+    axes.set_yscale("log")
     for k, peer in enumerate(dict.fromkeys(r["peer"] for r in results)):
         mine = [(i, shots[s][peer]) for i, s in enumerate(order) if peer in shots[s]]
         for whole in (True, False):
@@ -60,13 +62,16 @@ def _slip_over_baseline(results: list[dict], out: Path) -> Path | None:
                 )
     axes.axhline(0.15, color="grey", lw=0.8, ls="--")
     axes.axhline(0.06, color="grey", lw=0.8, ls=":")
-    axes.text(len(order) - 0.4, 0.15, "limit 0.15", fontsize=8, color="grey", va="center")
-    axes.text(len(order) - 0.4, 0.06, "median 0.06", fontsize=8, color="grey", va="center")
+    for value, meaning in ((0.15, "limit 0.15"), (0.06, "median 0.06")):
+        axes.annotate(
+            meaning, (len(order) + 1.1, value), xytext=(0, 2), textcoords="offset points", fontsize=8, color="grey", ha="right"
+        )
     names = [f"{s}  {_baseline(next(iter(shots[s].values()))):.1f} %" for s in order]
     axes.set_xticks(
         range(len(order)), [n.replace(f"{NO_BASELINE_PCT:.1f} %", "0 %") for n in names], rotation=60, ha="right", fontsize=8
     )
-    axes.set(yscale="log", ylabel="prop slip RMS, px at 1920 wide", xlim=(-0.6, len(order) + 1.2))
+    axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axes.set(ylabel="prop slip RMS, px at 1920 wide", xlim=(-0.6, len(order) + 1.2))
     axes.set_title("Slip by shot, in order of baseline over the scene's depth", fontsize=10)
     axes.legend(fontsize=8, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.06))
     axes.grid(alpha=0.25)

@@ -7,7 +7,8 @@
     build.py bench --add --peers colmap --time-limit 600        more peers into the results that are there
 
 Shots: the kinds of tests/bench/shots.py (rendered once into .cache/bench), `clips` and `real` for the rendered and the real
-clips of the clips' folder, one of them by name (clips/truck, real/kitchen), or a movie's path, with or without a .gt.json beside.
+clips of the clips' folder, `sweep` for one dolly at many lengths; any by name (clips/truck, real/kitchen, dolly_0.4); or a
+movie's path, with or without a .gt.json beside it.
 Results: out/bench/table.md, results.json, *.png.
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from tests.bench import metrics, own_tracks, peers, tables
 from tests.bench.footage import CLIPS, clips_in, length_of, own_movie, without_exact_points
-from tests.bench.shots import CACHE, KINDS, ROOT, Shot, mask_folder, rendered_apart
+from tests.bench.shots import ALL_KINDS, CACHE, KINDS, ROOT, SWEEP, Shot, mask_folder, rendered_apart
 
 VERDICT_KEYS = ("status", "motion", "focal", "focal_range_px", "distortion", "depth", "error_px", "summary")
 FULL, QUICK = ((1280, 720), 72), ((640, 360), 48)
@@ -29,8 +30,9 @@ FULL, QUICK = ((1280, 720), 72), ((640, 360), 48)
 
 def choose_shots(name: str, size: tuple[int, int], count: int, seed: int, folder: Path) -> list[Shot]:
     """The shots that a name stands for, rendering what is missing. Raises SystemExit with one line for a name of nothing."""
-    if name in KINDS:
-        return [rendered_apart(name, size, count, seed, lambda text: print("  " + text, flush=True))]
+    if name in ALL_KINDS or name == "sweep":
+        wanted = [name] if name in ALL_KINDS else [*SWEEP]
+        return [rendered_apart(kind, size, count, seed, lambda text: print("  " + text, flush=True)) for kind in wanted]
     if name in ("clips", "real") or name.startswith(("clips/", "real/")):
         there = clips_in(folder)
         found = [s for s in there if s.name == name or s.name.startswith(name + "/")]
@@ -41,7 +43,9 @@ def choose_shots(name: str, size: tuple[int, int], count: int, seed: int, folder
         return found
     if Path(name).is_file():
         return [own_movie(Path(name))]
-    sys.exit(f"bench: there is no shot '{name}'. Shots: {', '.join(KINDS)}, clips, real, clips/NAME, real/NAME, or a movie.")
+    sys.exit(
+        f"bench: there is no shot '{name}'. Shots: {', '.join(KINDS)}, sweep, clips, real, clips/NAME, real/NAME, or a movie."
+    )
 
 
 def run_one(peer: str, shot: Shot, out: Path, solver_root: Path = ROOT, time_limit_s: float = peers.TIME_LIMIT_S) -> dict:
@@ -134,7 +138,7 @@ def main(argv: list[str]) -> int:
     started = time.monotonic()
     for name in names:
         for shot in choose_shots(name, size, count, options.seed, options.clips.resolve()):
-            best = None
+            best = next((r["true_cameras"] for r in results if r["shot"] == shot.name and r.get("true_cameras")), None)
             for peer in chosen_peers:
                 if (shot.name, peers.short_name(peer)) in had or (peer == "holdfast-mask" and mask_folder(shot) is None):
                     continue

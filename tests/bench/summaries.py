@@ -247,7 +247,8 @@ def claims(results: list[dict]) -> list[str]:
         "that were not lost. Lost: frames without a camera, or more than "
         f"{LOST_TIMES:g} times the slip and above {LOST_PX:g} px. `holdfast-none`: start by essential matrix, no depth term; "
         "`holdfast-flat`: all points start at one distance, no depth term; `holdfast-depth-start`: depth where points start, "
-        'no depth term; `holdfast-plane`: instead of a network, "the lower, the nearer".',
+        'no depth term; `holdfast-plane`: instead of a network, "the lower, the nearer"; '
+        "`holdfast-seed`: full Holdfast with another seed, that is, noise.",
         "",
         *table(("shots", "variant", "shots", "lost", *heads), rows),
         "",
