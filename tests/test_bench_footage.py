@@ -110,3 +110,16 @@ def test_depth_cameras_maps_are_read_in_metres(folder):
     truth = metrics.load_truth(folder / "real" / "room.gt.json")
     assert truth.depth[8].shape == (30, 40) and truth.depth[8][3, 20] == 2.5 and truth.depth[8][3, 2] == 0
     assert len(footage.without_exact_points(truth).grid_xyz) == 0
+
+
+def test_a_zooms_range_is_compared_at_its_own_frame(cameras):
+    truth = metrics.Truth(
+        cameras.width, cameras.height, cameras.c2w, {k: (800.0 + 10 * k,) * 2 + (480, 270) for k in cameras.c2w}
+    )
+    middle = sorted(truth.c2w)[len(truth.c2w) // 2]
+    assert run.true_focal(truth, None, None) == 800 + 10 * middle
+    right = metrics.Cameras(cameras.width, cameras.height, cameras.c2w, truth.intrinsics)
+    assert run.true_focal(truth, right, [838, 843]) == 840
+    wrong = {k: (1.1 * f, 1.1 * f, cx, cy) for k, (f, _, cx, cy) in truth.intrinsics.items()}
+    off = metrics.Cameras(cameras.width, cameras.height, cameras.c2w, wrong)
+    assert run.true_focal(truth, off, [920, 928]) == 840  # solved as 924

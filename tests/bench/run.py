@@ -66,7 +66,6 @@ def run_one(peer: str, shot: Shot, out: Path, solver_root: Path = ROOT, time_lim
         known = len(run.cameras.c2w)
         scored |= {"registered": known, "registered_pct": 100.0 * known / max(frames, 1)}
         scored |= (metrics.score(truth, run.cameras) if truth else {}) | own_tracks.score(own, run.cameras)
-    middle = sorted(truth.intrinsics)[len(truth.intrinsics) // 2] if truth else None
     verdict = run.solve.get("verdict", {})
     return {
         "shot": shot.name, "title": shot.title, "peer": peers.short_name(peer), "peer_title": peers.find_peer(peer).title,
@@ -77,10 +76,26 @@ def run_one(peer: str, shot: Shot, out: Path, solver_root: Path = ROOT, time_lim
         "verdict": {k: verdict.get(k) for k in VERDICT_KEYS},
         "limit_px": shot.kind.slip_limit_px if shot.kind else None,
         "focal_determined": shot.kind.focal_determined if shot.kind else None,
-        "true_focal_px": truth.intrinsics[middle][0] if truth else None,
+        "true_focal_px": true_focal(truth, run.cameras, verdict.get("focal_range_px")) if truth else None,
         "expected_motion": shot.kind.motion if shot.kind else None,
         "measures": scored, "solve": str(folder), "truth": str(shot.truth) if shot.truth else None,
     }  # fmt: skip
+
+
+def true_focal(truth: metrics.Truth, solved: metrics.Cameras | None, span: list | None) -> float:
+    """The true focal length (px) that a verdict's range is about.
+
+    A zoom's range is that of one frame, which the verdict does not name: of the frames whose solved focal length lies in it, the
+    one is taken whose true one lies nearest. Without a range it is the middle frame's.
+    """
+    frames = sorted(truth.intrinsics)
+    known = span and all(isinstance(x, (int, float)) for x in span) and solved is not None
+    if known:
+        there = {f: solved.intrinsics[f][0] * truth.width / solved.width for f in frames if f in solved.intrinsics}
+        inside = [truth.intrinsics[f][0] for f, focal in there.items() if span[0] <= focal <= span[1]]
+        if inside:
+            return min(inside, key=lambda focal: abs(focal - min(max(focal, span[0]), span[1])))
+    return truth.intrinsics[frames[len(frames) // 2]][0]
 
 
 def true_cameras(shot: Shot) -> dict | None:

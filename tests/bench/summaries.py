@@ -179,7 +179,7 @@ def goals(results: list[dict]) -> list[str]:
             f"## Figures to reach: {peer}",
             "",
             f"Median slip {np.median(slips):.3f} px (asked: 0.06). Reached: {tally}. Focal error is asked where the shot "
-            "determines it; `true px` and the range are those of the middle frame.",
+            "determines it; `true px` is that of the frame the range is about.",
             "",
             *table(heads, rows),
         ]
