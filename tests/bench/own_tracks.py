@@ -24,7 +24,7 @@ WINDOW = (21, 21)
 ASTRAY_OVER_WIDTH = 1.2e-3  # how far the match against the first appearance may lie from the followed place
 BACK_OVER_WIDTH = 2.5e-4  # how near the way back must come to where it began
 MIN_FRAMES = 8
-FITS_PX = 1.0
+FITS_PX = 1.0  # of the clip: a small picture's tracks are no finer than its pixels
 NEEDED_SHARE = 0.8  # of a track's observations within FITS_PX
 
 
@@ -119,8 +119,10 @@ def _match(frames: list[np.ndarray], seed: int, before: int, now: int, first: np
 
 
 def score(tracks: OwnTracks, estimate: Cameras) -> dict:
-    """own_tracks: how many; own_fit_pct: share of them that the cameras explain to FITS_PX; own_rms_px: RMS of what is left of
-    those; own_median_px: over all observations of all tracks. px at 1920 wide. A frame without a camera explains nothing.
+    """own_tracks: how many; own_fit_pct: share of them that the cameras explain to a px of the clip; own_rms_px: RMS of what is
+    left of those, own_median_px: over all observations of all tracks, both in px at 1920 wide.
+
+    A frame without a camera explains nothing.
     """
     if not tracks.count:
         return {}
@@ -134,7 +136,7 @@ def score(tracks: OwnTracks, estimate: Cameras) -> dict:
         error = np.full(b - a, np.inf)
         if have.sum() >= 3:
             error[have] = unit * _errors(estimate, frames[have], tracks.xy[a:b][have])
-        within = error <= FITS_PX
+        within = error <= FITS_PX * unit
         everything.append(error)
         if within.mean() >= NEEDED_SHARE:
             fits += 1

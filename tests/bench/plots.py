@@ -71,6 +71,7 @@ def _slip_over_baseline(results: list[dict], out: Path) -> Path | None:
         range(len(order)), [n.replace(f"{NO_BASELINE_PCT:.1f} %", "0 %") for n in names], rotation=60, ha="right", fontsize=8
     )
     axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     axes.set(ylabel="prop slip RMS, px at 1920 wide", xlim=(-0.6, len(order) + 1.2))
     axes.set_title("Slip by shot, in order of baseline over the scene's depth", fontsize=10)
     axes.legend(fontsize=8, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.06))

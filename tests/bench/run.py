@@ -99,8 +99,8 @@ def true_focal(truth: metrics.Truth, solved: metrics.Cameras | None, span: list 
 
 
 def true_cameras(shot: Shot) -> dict | None:
-    """How the bench's own tracks fit the exact cameras: what no solve can be better than; None where there are none."""
-    if shot.truth is None or shot.real:
+    """How the bench's own tracks fit the true cameras: what no solve can be better than, where they are exact. None: no truth."""
+    if shot.truth is None:
         return None
     return own_tracks.score(own_tracks.tracks_of(shot.movie, CACHE / "tracks"), metrics.load_truth(shot.truth))
 
