@@ -293,9 +293,9 @@ def footage(results: list[dict]) -> list[str]:
         "",
         "Held-out px: the solver's own word, in px of the clip. Tracks: the bench's own, that no solver used, the same for all; "
         "they fit when a point explains them to a px of the clip. RMS and median in px at 1920 wide (one px of a 640 px clip is "
-        "three of these). Rotation, ATE and focal: against poses that were measured and are approximate themselves, as the fit of "
-        "the tracks under them shows (kitchen: depth fusion's, 2° off, focal length not exactly known); depth of points: against the "
-        "depth camera's maps.",
+        "three). Rotation, ATE and focal: against poses that were measured and are approximate themselves, as the fit of "
+        "the tracks under them shows (kitchen: depth fusion's, 2° off, focal length not exactly known); depth of points: "
+        "against the depth camera's maps.",
         "",
         *table(heads, rows),
     ]
