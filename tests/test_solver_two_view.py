@@ -102,3 +102,16 @@ def test_depth_in_the_start_alone_leaves_adjustments_without_it():
     view.depth_term = False
     assert len(view.problem(*everything).obs.depth_obs) == 0
     assert np.isfinite(view.depth_value).sum() > 100  # still there to lift points by
+
+
+def test_a_keyframe_without_tracks_is_no_trouble():
+    """As in the middle of a whip, where nothing can be followed."""
+    from solver.types import DepthMap
+
+    full = shot(0.05)[0].tracks
+    keep = full.frame_index != 6
+    tracks = Tracks(full.frame_numbers, full.track[keep], full.frame_index[keep], full.xy[keep], full.sigma_px[keep], 150)
+    for kind in ("depth", "disparity"):
+        maps = {f: DepthMap(f, kind, np.full((54, 96), 2.0, np.float32)) for f in (3, 6)}
+        view = ShotView(tracks, WIDTH, HEIGHT, maps)
+        assert np.isfinite(view.depth_value).sum() == len(view.rows_of(3))
