@@ -190,3 +190,12 @@ def test_a_peer_that_hangs_is_stopped_and_its_memory_told(tmp_path, monkeypatch)
     run = peers.solve("hang", "x", tmp_path / "x.mp4", tmp_path / "out", time_limit_s=2.0)
     assert run.cameras is None and run.note.startswith("stopped after 2 s") and 2 <= run.wall_s < 20
     assert run.peak_mb is None or 190 < run.peak_mb < 400
+
+
+def test_a_shot_that_holdfast_lost_is_neither_twice_as_good_nor_a_measure_of_depth():
+    own = result("whip", "holdfast", slip_rms_px=80.0)
+    others = [lost_by("whip", "blender"), result("whip", "holdfast-none", slip_rms_px=75.0)]
+    text = tables.report([own, *others])
+    assert row_of(text, "Figures to reach: holdfast", "whip")[7] == "**NO**"
+    assert "What depth is worth" not in text
+    assert summaries.times(5e10) == "> 1000" and summaries.times(2.04) == "2.0" and summaries.times(None) == "–"

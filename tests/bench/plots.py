@@ -81,7 +81,11 @@ def _slip_over_baseline(results: list[dict], out: Path) -> Path | None:
 
 def _worth_of_depth(results: list[dict], out: Path) -> Path | None:
     """Errors of each variant over those of full Holdfast, over the baseline; arrows up for shots that are lost."""
-    shots = {s: v for s, v in summaries.by_shot(results).items() if "holdfast" in v and v["holdfast"]["baseline_over_depth_pct"]}
+    shots = {
+        s: v
+        for s, v in summaries.by_shot(results).items()
+        if "holdfast" in v and v["holdfast"]["baseline_over_depth_pct"] and summaries.held(v["holdfast"])
+    }
     names = list(dict.fromkeys(p for v in shots.values() for p in v if summaries.is_variant(p)))
     if not names:
         return None

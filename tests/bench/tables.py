@@ -207,7 +207,7 @@ def _ratios(results: list[dict]) -> list[str]:
                 shot,
                 number(own),
                 *map(other, OTHERS),
-                f"{best[1] / own:.1f}" if best and own else "–",
+                summaries.times(best[1] / own if best and own else None),
                 more + number(speed, "{:.0f}") if speed else "–",
             ]
         )
