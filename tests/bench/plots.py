@@ -163,7 +163,8 @@ def _paths(results: list[dict], out: Path) -> list[Path]:
         figure, both = plt.subplots(1, 2, figsize=(10.5, 4.4))
         span = 0.62 * float(np.ptp(g, axis=0).max())
         name = "reference" if mine[0]["real"] else "truth"
-        for axes, (i, j) in zip(both, ((0, 1), (0, 2))):
+        along = int(np.argmax(np.ptp(g[:, :2], axis=0)))
+        for axes, (i, j) in zip(both, ((0, 1), (along, 2))):
             axes.plot(g[:, i], g[:, j], "k-", lw=4, alpha=0.25, label=name)
             for k, r in enumerate(mine):
                 p = _aligned(truth, metrics.load_cameras(Path(r["solve"]) / "solve.json"))
@@ -171,7 +172,7 @@ def _paths(results: list[dict], out: Path) -> list[Path]:
             # a path that is far off must not squeeze the others
             middle = [0.5 * (g[:, c].min() + g[:, c].max()) for c in (i, j)]
             axes.set(xlim=(middle[0] - span, middle[0] + span), ylim=(middle[1] - span, middle[1] + span))
-            axes.set(xlabel="x, m", ylabel="xyz"[j] + ", m", aspect="equal")
+            axes.set(xlabel="xyz"[i] + ", m", ylabel="xyz"[j] + ", m", aspect="equal")
             axes.tick_params(labelsize=8)
             axes.grid(alpha=0.2)
         both[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1.0))
