@@ -54,6 +54,13 @@ def robust(s: np.ndarray, loss: str, width: float) -> tuple[np.ndarray, np.ndarr
     return s, np.ones_like(s)
 
 
+def add_rows(target: np.ndarray, at: np.ndarray, values: np.ndarray) -> None:
+    """target[at] += values, rows that occur more than once included; at is ascending (observations are sorted by point)."""
+    if len(at):
+        first = np.flatnonzero(np.concatenate([[True], at[1:] != at[:-1]]))
+        target[at[first]] += np.add.reduceat(values, first, axis=0)
+
+
 def _invert(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverses of (P, 3, 3) positive definite blocks and their Cholesky factors; hopelessly thin ones are fattened first."""
     i3 = np.arange(3)
@@ -145,19 +152,16 @@ class Adjustment:
     def linearise(self, x: Unknowns, proj: Projection) -> _Linear:
         """Gauss-Newton normal equations at x with the robust weights of x."""
         obs, free, d = self.obs, self.free, self.d
-        by_cam, by_point, by_lens = pixel_jacobians(obs, x, proj, free)
         s = (proj.residual**2).sum(1) / obs.sigma_px**2
         weight = obs.weight * robust(s, free.loss, free.loss_width)[1]
-        weight = np.where(proj.behind, 0.0, weight)
-        root = (np.sqrt(weight) / obs.sigma_px)[:, None]
-        residual = proj.residual * root
-        by_cam *= root[..., None]
-        by_point *= root[..., None]
-        by_lens *= root[..., None]
+        root = np.sqrt(np.where(proj.behind, 0.0, weight)) / obs.sigma_px
+        jacobians = pixel_jacobians(obs, x, proj, free, root)
+        r = jacobians.residual_column
+        jacobians.wide[:, :, r] = proj.residual * root[:, None]
         hessian = np.zeros((self.size, self.size))
         gradient = np.zeros(self.size)
         la, ka = self.lens_at, self.key_at
-        both = np.concatenate([by_cam, by_lens, residual[:, :, None]], 2)[self.by_cam]
+        both = jacobians.wide[self.by_cam, :, : r + 1]
         for f in range(obs.cam_count):
             a, b = self.cam_bounds[f], self.cam_bounds[f + 1]
             if a == b:
@@ -172,7 +176,6 @@ class Adjustment:
                 hessian[la:ka, c] += n[d:-1, :d]
                 hessian[la:ka, la:ka] += n[d:-1, d:-1]
                 gradient[la:ka] += n[d:-1, -1]
-        cross = by_cam[:, 0, :, None] * by_point[:, 0, None, :] + by_cam[:, 1, :, None] * by_point[:, 1, None, :]
         starts = self.point_bounds[:-1][self.seen]
 
         def per_point(values: np.ndarray) -> np.ndarray:
@@ -181,17 +184,18 @@ class Adjustment:
                 out[self.seen] = np.add.reduceat(values, starts, axis=0)
             return out
 
-        point = per_point(by_point[:, 0, :, None] * by_point[:, 0, None, :] + by_point[:, 1, :, None] * by_point[:, 1, None, :])
-        point_gradient = per_point((by_point * residual[:, :, None]).sum(1))
-        cross_lens = per_point(
-            by_lens[:, 0, :, None] * by_point[:, 0, None, :] + by_lens[:, 1, :, None] * by_point[:, 1, None, :]
-        )
+        # one product per observation: camera, lens, residual and point against the point
+        products = jacobians.wide.transpose(0, 2, 1) @ jacobians.by_point
+        cross = np.ascontiguousarray(products[:, :d])
+        shared = per_point(products[:, d:])
+        cross_lens, point_gradient, point = shared[:, : r - d], shared[:, r - d], shared[:, r - d + 1 :]
         cross_key = np.zeros((len(obs.depth_obs), 2, 3))
         if len(obs.depth_obs):
             self._add_depth(x, proj, hessian, gradient, cross, cross_key, point, point_gradient)
         for columns, slope, r, w in self._priors(x):
             slope = np.array(slope)
-            hessian[np.ix_(columns, columns)] += w * np.outer(slope, slope)
+            columns = np.array(columns)
+            hessian[columns[:, None], columns] += w * np.outer(slope, slope)
             gradient[columns] += w * r * slope
         return _Linear(hessian, gradient, cross, cross_lens, cross_key, point, point_gradient)
 
@@ -205,20 +209,20 @@ class Adjustment:
         scale = (root / unit)[:, None]
         by_cam, by_point, by_key = (j * scale for j in depth_jacobians(obs, x, proj, free))
         at = obs.depth_obs
-        np.add.at(point, obs.point[at], by_point[:, :, None] * by_point[:, None, :])
-        np.add.at(point_gradient, obs.point[at], by_point * r[:, None])
+        add_rows(point, obs.point[at], by_point[:, :, None] * by_point[:, None, :])
+        add_rows(point_gradient, obs.point[at], by_point * r[:, None])
         cross[at] += by_cam[:, :, None] * by_point[:, None, :]  # each observation has one depth at most
         cross_key[:] = by_key[:, :, None] * by_point[:, None, :]
         for k in range(obs.key_count):
             rows = np.nonzero(obs.depth_key == k)[0]
             if not len(rows):
                 continue
-            j = np.c_[by_cam[rows], by_key[rows]]
+            j = np.concatenate([by_cam[rows], by_key[rows]], 1)
             n = j.T @ j
             g = j.T @ r[rows]
             f = obs.cam[at[rows[0]]]
-            where = np.r_[f * d : f * d + d, self.key_at + 2 * k : self.key_at + 2 * k + 2]
-            hessian[np.ix_(where, where)] += n
+            where = np.concatenate([np.arange(f * d, f * d + d), self.key_at + 2 * k + np.arange(2)])
+            hessian[where[:, None], where] += n
             gradient[where] += g
 
     def reduce(self, lin: _Linear, damping: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -259,11 +263,11 @@ class Adjustment:
             e = e.reshape(rows + len(border), n * 3)
             product = dsyrk(1.0, e.T, trans=1, lower=0)  # upper triangle of e e^T
             product = np.triu(product) + np.triu(product, 1).T
-            where = np.r_[f0 * d : f1 * d, border]
+            where = np.concatenate([np.arange(f0 * d, f1 * d), border])
             if len(border) == 0:
                 reduced[f0 * d : f1 * d, f0 * d : f1 * d] -= product
             else:
-                reduced[np.ix_(where, where)] -= product
+                reduced[where[:, None], where] -= product
             right[where] += e @ half_gradient[p0:p1].ravel()
         return reduced, right, inverse
 
@@ -280,7 +284,7 @@ class Adjustment:
             right += np.einsum("plk,l->pk", lin.cross_lens, d_all[self.lens_at : self.key_at])
         if len(obs.depth_obs):
             d_key = d_all[self.key_at :].reshape(-1, 2)
-            np.add.at(right, obs.point[obs.depth_obs], np.einsum("mdk,md->mk", lin.cross_key, d_key[obs.depth_key]))
+            add_rows(right, obs.point[obs.depth_obs], np.einsum("mdk,md->mk", lin.cross_key, d_key[obs.depth_key]))
         return -np.einsum("pij,pj->pi", inverse, right)
 
     def solve_damped(self, lin: _Linear, damping: float) -> tuple[np.ndarray, np.ndarray] | None:

@@ -132,10 +132,14 @@ def rotation_exp(w: np.ndarray) -> np.ndarray:
 
 def tangent(n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two unit vectors across each direction n (P, 3)."""
-    helper = np.where(np.abs(n[:, :1]) < 0.7, [[1.0, 0, 0]], [[0, 1.0, 0]])
-    e1 = np.cross(n, helper)
-    e1 /= np.linalg.norm(e1, axis=1, keepdims=True)
-    return e1, np.cross(n, e1)
+    x, y, z = n.T
+    # across n and the axis it leans to least of x and y, written out: np.cross takes longer than all the rest of a step
+    first = np.abs(x) < 0.7
+    zero = np.zeros_like(x)
+    e1 = np.stack([np.where(first, zero, -z), np.where(first, z, zero), np.where(first, -y, x)], 1)
+    e1 /= np.sqrt((e1**2).sum(1))[:, None]
+    a, b, c = e1.T
+    return e1, np.stack([y * c - z * b, z * a - x * c, x * b - y * a], 1)
 
 
 @dataclass(frozen=True)
@@ -149,65 +153,104 @@ class Projection:
 
 def project(obs: Observations, x: Unknowns) -> Projection:
     """Pixel residuals, predicted minus observed."""
-    base = x.direction + x.rho[:, None] * x.origin
-    q = np.einsum("mij,mj->mi", x.rotation[obs.cam], base[obs.point]) + x.rho[obs.point, None] * x.translation[obs.cam]
+    pose = np.concatenate([x.rotation, x.translation[:, :, None]], 2)
+    base = np.concatenate([x.direction + x.rho[:, None] * x.origin, x.rho[:, None]], 1)
+    q = (pose[obs.cam] @ base[obs.point][:, :, None])[:, :, 0]
     behind = q[:, 2] < 1e-6
-    z = np.where(behind, 1e-6, q[:, 2])
-    u = q[:, :2] / z[:, None]
+    q[:, 2] = np.where(behind, 1e-6, q[:, 2])
+    u = q[:, :2] / q[:, 2:]
     r2 = (u**2).sum(1)
     bend = 1 + r2 * (x.k1 + r2 * x.k2)
     focal = np.exp(x.log_focal)[obs.cam]
     residual = (focal * bend)[:, None] * u - obs.xy
     if x.row_time:
         residual = residual + x.row_time * obs.row_shift
-    return Projection(residual, np.c_[q[:, :2], z], behind)
+    return Projection(residual, q, behind)
 
 
-def pixel_jacobians(obs: Observations, x: Unknowns, proj: Projection, free: Freedom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Derivatives of the pixel residuals by camera (M, 2, 6 or 7), point (M, 2, 3) and lens (M, 2, L)."""
+@dataclass(frozen=True)
+class PixelJacobians:
+    """Derivatives of the pixel residuals. wide (M, 2, C + L + 1 + P): by the camera's C = 6 or 7 unknowns (0 when cameras are
+    held), by the L of the lens, room for the residual, and by the point's P = 3 (0 when points are held)."""
+
+    wide: np.ndarray
+    camera_columns: int
+    lens_columns: int
+
+    @property
+    def residual_column(self) -> int:
+        """Where in `wide` the residual goes."""
+        return self.camera_columns + self.lens_columns
+
+    @property
+    def by_cam(self) -> np.ndarray:
+        """(M, 2, 6 or 7)"""
+        return self.wide[:, :, : self.camera_columns]
+
+    @property
+    def by_lens(self) -> np.ndarray:
+        """(M, 2, L)"""
+        return self.wide[:, :, self.camera_columns : self.residual_column]
+
+    @property
+    def by_point(self) -> np.ndarray:
+        """(M, 2, 3)"""
+        return self.wide[:, :, self.residual_column + 1 :]
+
+
+def pixel_jacobians(
+    obs: Observations, x: Unknowns, proj: Projection, free: Freedom, row_weight: np.ndarray | float = 1.0
+) -> PixelJacobians:
+    """Derivatives of the pixel residuals, each observation's times its row_weight (M,)."""
     q, cam, point = proj.q, obs.cam, obs.point
     iz = 1 / q[:, 2]
     u, v = q[:, 0] * iz, q[:, 1] * iz
     r2 = u * u + v * v
-    focal = np.exp(x.log_focal)[cam]
+    focal = np.exp(x.log_focal)[cam] * row_weight
     bend = 1 + r2 * (x.k1 + r2 * x.k2)
-    slope = 2 * (x.k1 + 2 * x.k2 * r2)
-    # d image / d (u, v)
-    duu, duv, dvv = focal * (bend + slope * u * u), focal * slope * u * v, focal * (bend + slope * v * v)
+    scale = focal * bend
+    # d image / d q
     dq = np.empty((len(u), 2, 3))
-    dq[:, 0, 0], dq[:, 0, 1] = duu * iz, duv * iz
-    dq[:, 1, 0], dq[:, 1, 1] = duv * iz, dvv * iz
-    dq[:, 0, 2] = -(dq[:, 0, 0] * u + dq[:, 0, 1] * v)
-    dq[:, 1, 2] = -(dq[:, 1, 0] * u + dq[:, 1, 1] * v)
-    rho = x.rho[point]
-    by_cam = np.zeros((len(u), 2, 7 if free.focal_varies else 6))
+    if x.k1 or x.k2:
+        slope = 2 * focal * (x.k1 + 2 * x.k2 * r2)
+        cross = slope * u * v * iz
+        dq[:, 0, 0], dq[:, 1, 1] = (scale + slope * u * u) * iz, (scale + slope * v * v) * iz
+        dq[:, 0, 1] = dq[:, 1, 0] = cross
+        dq[:, 0, 2] = -(dq[:, 0, 0] * u + cross * v)
+        dq[:, 1, 2] = -(cross * u + dq[:, 1, 1] * v)
+    else:
+        over_z = scale * iz
+        dq[:, 0, 0] = dq[:, 1, 1] = over_z
+        dq[:, 0, 1] = dq[:, 1, 0] = 0.0
+        dq[:, 0, 2], dq[:, 1, 2] = -over_z * u, -over_z * v
+    columns = 0 if not free.cameras else 7 if free.focal_varies else 6
+    lens_columns = len(free.lens_columns)
+    out = PixelJacobians(np.empty((len(u), 2, columns + lens_columns + 1 + 3 * free.points)), columns, lens_columns)
+    wide = out.wide
     if free.cameras:
         # d q / d omega = -[q]x
-        by_cam[:, :, 0] = -dq[:, :, 1] * q[:, None, 2] + dq[:, :, 2] * q[:, None, 1]
-        by_cam[:, :, 1] = dq[:, :, 0] * q[:, None, 2] - dq[:, :, 2] * q[:, None, 0]
-        by_cam[:, :, 2] = -dq[:, :, 0] * q[:, None, 1] + dq[:, :, 1] * q[:, None, 0]
-        if free.translation:
-            by_cam[:, :, 3:6] = dq * rho[:, None, None]
-    image = (focal * bend)[:, None] * np.c_[u, v]
-    if free.focal_varies:
-        by_cam[:, :, 6] = image
-    by_point = np.zeros((len(u), 2, 3))
+        x0, x1, x2 = (q[:, None, k] for k in range(3))
+        wide[:, :, 0] = dq[:, :, 2] * x1 - dq[:, :, 1] * x2
+        wide[:, :, 1] = dq[:, :, 0] * x2 - dq[:, :, 2] * x0
+        wide[:, :, 2] = dq[:, :, 1] * x0 - dq[:, :, 0] * x1
+        wide[:, :, 3:6] = dq * x.rho[point][:, None, None] if free.translation else 0.0
+    if columns == 7:
+        wide[:, 0, 6], wide[:, 1, 6] = scale * u, scale * v
+    for at, name in enumerate(free.lens_columns, columns):
+        if name == "row_time":
+            wide[:, :, at] = obs.row_shift * np.reshape(row_weight, (-1, 1))
+        else:
+            along = {"focal": lambda: scale, "k1": lambda: focal * r2, "k2": lambda: focal * r2 * r2}[name]()
+            wide[:, 0, at], wide[:, 1, at] = along * u, along * v
     if free.points:
-        e1, e2 = tangent(x.direction)
-        turned = x.rotation[cam]
-        by_point[:, :, 0] = np.einsum("mki,mi->mk", dq, np.einsum("mij,mj->mi", turned, e1[point]))
-        by_point[:, :, 1] = np.einsum("mki,mi->mk", dq, np.einsum("mij,mj->mi", turned, e2[point]))
-        if free.translation:
-            arm = np.einsum("mij,mj->mi", turned, x.origin[point]) + x.translation[cam]
-            by_point[:, :, 2] = np.einsum("mki,mi->mk", dq, arm)
-    columns = {
-        "focal": lambda: image,
-        "k1": lambda: (focal * r2)[:, None] * np.c_[u, v],
-        "k2": lambda: (focal * r2 * r2)[:, None] * np.c_[u, v],
-        "row_time": lambda: obs.row_shift,
-    }
-    by_lens = np.stack([columns[name]() for name in free.lens_columns], 2) if free.lens_columns else np.zeros((len(u), 2, 0))
-    return by_cam, by_point, by_lens
+        # d q / d (e1, e2, rho) = R (e1, e2, origin) + (0, 0, t)
+        basis = np.stack([*tangent(x.direction), x.origin], 2)
+        by_point = out.by_point
+        by_point[:] = (dq @ x.rotation[cam]) @ basis[point]
+        by_point[:, :, 2] += np.einsum("mki,mi->mk", dq, x.translation[cam])
+        if not free.translation:
+            by_point[:, :, 2] = 0.0
+    return out
 
 
 def depth_residuals(obs: Observations, x: Unknowns, proj: Projection) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .initialise import Started, StartOptions, choose_frames, start
+from .initialise import Started, StartOptions, choose_frames, grow, start
 from .parallel import side_by_side
 from .types import Settings
 from .view import ShotView
@@ -15,6 +15,8 @@ from .view import ShotView
 FOCAL_OVER_WIDTH = (0.7, 1.2, 2.2)
 DEFAULT_FOCAL_OVER_WIDTH = 1.3
 MAX_STILL_PX = 0.35
+DOUBTFUL_COST = 12.0  # mean saturating cost of a start's pixels: right ones have 3 to 8 where little moves, wrong ones 15 to 30
+SAME_FOCAL = 0.02  # of log focal: starts nearer to each other than this have found the same
 
 
 def start_frames(view: ShotView, wanted: int, need_depth: bool) -> np.ndarray:
@@ -111,10 +113,13 @@ def candidates(view: ShotView, settings: Settings, use_depth: bool) -> list[Star
         for v in (False, True) if settings.focal_mode == "auto" and free else (varies,):
             out.append(StartOptions(middle, free, v and free, sigma, False, translation=False, distortion=distortion))
     if settings.motion in ("auto", "free"):
+        # along a wide arc a network's depth under a wrong focal length leads astray; points at one distance do not
+        lifts = (True, False) if use_depth and free else (use_depth,)
         if not varies or not free:
             out += [StartOptions(f * w, free, False, sigma, use_depth, distortion=distortion) for f in focals]
+            out += [StartOptions(middle, free, False, sigma, lift, distortion=distortion) for lift in lifts[1:]]
         if free and settings.focal_mode in ("auto", "varying"):
-            out += [StartOptions(middle, free, True, sigma, use_depth, distortion=distortion)]
+            out += [StartOptions(middle, free, True, sigma, lift, distortion=distortion) for lift in lifts]
     return [replace(o, essential=settings.start_by == "essential" and o.translation) for o in out]
 
 
@@ -125,6 +130,11 @@ def found_options(started: Started, frames: np.ndarray) -> StartOptions:
     return replace(started.options, focal_px=float(np.exp(np.median(started.world.log_focal[frames]))))
 
 
+def _alike(a: StartOptions, b: StartOptions) -> bool:
+    same_kind = (a.translation, a.focal_varies) == (b.translation, b.focal_varies)
+    return same_kind and abs(np.log(a.focal_px / b.focal_px)) < SAME_FOCAL
+
+
 def best_starts(
     view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: list[StartOptions], seed: int, progress=None
 ) -> tuple[list[Started], bool]:
@@ -132,7 +142,10 @@ def best_starts(
 
     All candidates run on half of the frames and tracks; the best, and a second that is close to it, run in full.
     """
+    turning: list[Started] = []
     travels = False
+    small: dict[StartOptions, Started] = {}
+    afresh: list[StartOptions] = []
     if len(options) > 2 and len(frames) >= 9:
         few = frames[np.unique(np.linspace(0, len(frames) - 1, max(6, len(frames) // 2)).round().astype(int))]
         with_depth = np.intersect1d(frames, view.keys)
@@ -150,7 +163,10 @@ def best_starts(
         moving = [h for h in heats if h.options.translation]
         turning = [h for h in heats if not h.options.translation]
         travels = bool(moving and turning and turning[0].cost > 3 * moving[0].cost + 1)
-        options = [found_options(h, few) for h in heats[:2] if h.cost < 1.6 * heats[0].cost + 0.5]
+        small = {found_options(h, few): h for h in heats}
+        close = [found_options(h, few) for h in heats if h.cost < 1.6 * heats[0].cost + 0.5]
+        # two that came to the same place are one
+        options = close[:1] + [o for o in close[1:] if not _alike(o, close[0])][:1]
         if moving and turning and turning[0].cost < 2.5 * moving[0].cost + 0.5 and not any(not o.translation for o in options):
             options.append(found_options(turning[0], few))  # far fewer unknowns: it need not fit quite as well as yet
         if moving and turning and not travels:
@@ -159,5 +175,15 @@ def best_starts(
             pan = replace(moving[0].options, focal_px=focal, focal_varies=False)
             if not any(o.translation and not o.focal_varies and abs(o.focal_px / focal - 1) < 0.04 for o in options):
                 options.append(pan)
-    done = side_by_side(lambda o: start(view, frames, tracks, o, seed), options)
-    return sorted(done, key=lambda s: s.cost), travels
+        if heats[0].cost > DOUBTFUL_COST:
+            afresh = options[:1]  # what few tracks found may be no good: once more by all of them
+
+    def in_full(job: tuple[StartOptions, Started | None]) -> Started:
+        options, found = job
+        return start(view, frames, tracks, options, seed) if found is None else grow(view, found, frames, tracks, options, seed)
+
+    done = side_by_side(in_full, [(o, small.get(o)) for o in options] + [(o, None) for o in afresh])
+    done.sort(key=lambda s: s.cost)
+    if turning and done[0].options.translation:
+        travels |= turning[0].cost > 3 * done[0].cost + 1
+    return done, travels

@@ -193,6 +193,28 @@ def start(view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: Start
     return Started(world, cost_of(view, world, np.sort(done), tracks), options, trust)
 
 
+def grow(view: ShotView, small: Started, frames: np.ndarray, tracks: np.ndarray, options: StartOptions, seed: int = 0) -> Started:
+    """A start over few frames and tracks carried on to all the given ones: what was found is kept."""
+    world, trust = small.world.copy(), small.trust.copy()
+    rng = np.random.default_rng(seed)
+    have = np.nonzero(world.registered)[0]
+    for frame in have:
+        rows = view.rows_of(int(frame))
+        lift(view, world, int(frame), rows[tracks[view.tracks.track[rows]]], options.use_depth)
+    todo = list(np.setdiff1d(frames, have))
+    while todo:
+        frame = int(min(todo, key=lambda f: np.abs(have - f).min()))
+        register(view, world, frame, int(have[np.argmin(np.abs(have - frame))]), tracks, trust, options, rng)
+        rows = view.rows_of(frame)
+        lift(view, world, frame, rows[tracks[view.tracks.track[rows]]], options.use_depth)
+        have = np.sort(np.r_[have, frame])
+        todo.remove(frame)
+    adjust(view, world, have, tracks & (trust > 0.25), options, iterations=8, width=8.0)
+    update_trust(view, world, have, tracks, trust, options)
+    adjust(view, world, have, tracks & (trust > 0.25), options, iterations=20, width=4.0)
+    return Started(world, cost_of(view, world, have, tracks), options, trust)
+
+
 def register(
     view: ShotView, world: World, frame: int, neighbour: int, tracks: np.ndarray, trust: np.ndarray, options: StartOptions, rng
 ) -> None:

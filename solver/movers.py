@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .bundle_model import Observations, Unknowns, project
+from .bundle_model import Observations, Unknowns, project, rotation_exp
 from .resection import refine_points
 from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE
 
@@ -23,6 +23,51 @@ def coverage_weight(xy: np.ndarray, width: int, height: int, cells: int = 12) ->
     cy = np.clip(((xy[:, 1] + height / 2) / height * cells).astype(int), 0, cells - 1)
     _, cell, count = np.unique(cy * cells + cx, return_inverse=True, return_counts=True)
     return 1 / np.sqrt(count[cell])
+
+
+def _minimal_poses(
+    world_points: np.ndarray,
+    xy: np.ndarray,
+    focal: float,
+    trust: np.ndarray,
+    threshold_px: float,
+    rng: np.random.Generator,
+    trials: int,
+    translation: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Poses (H, 3, 3), (H, 3) that fit a few randomly picked points each: three and one to choose by, or two directions."""
+    n = len(xy)
+    need = 4 if translation else 2
+    if n < need + 2 or (trust > 0).sum() < need:
+        return np.zeros((0, 3, 3)), np.zeros((0, 3))
+    # the largest of log trust plus Gumbel noise: drawn without repeats, with chances as trust says, for all trials at once
+    chance = np.log(np.maximum(trust, 1e-300)) + rng.gumbel(size=(trials, n))
+    picks = np.argpartition(-chance, need - 1, axis=1)[:, :need]
+    if not translation:
+        rays = np.concatenate([xy / focal, np.ones((n, 1))], 1)[picks]
+        seen = rays / np.linalg.norm(rays, axis=2, keepdims=True)
+        known = world_points[picks] / np.linalg.norm(world_points[picks], axis=2, keepdims=True)
+        u, _, vt = np.linalg.svd(seen.transpose(0, 2, 1) @ known)
+        u[:, :, 2] *= np.linalg.det(u @ vt)[:, None]
+        return u @ vt, np.zeros((trials, 3))
+    camera = np.diag([focal, focal, 1.0])
+    turns, shifts, trial = [], [], []
+    for i, pick in enumerate(picks):
+        _, rs, ts = cv2.solveP3P(world_points[pick[:3]], xy[pick[:3]], camera, None, cv2.SOLVEPNP_P3P)
+        turns += rs
+        shifts += ts
+        trial += [i] * len(rs)
+    if not turns:
+        return np.zeros((0, 3, 3)), np.zeros((0, 3))
+    rotation = rotation_exp(np.reshape(turns, (-1, 3)))
+    offset, trial = np.reshape(shifts, (-1, 3)), np.array(trial)
+    judge = picks[trial, 3]
+    q = (rotation @ world_points[judge][:, :, None])[:, :, 0] + offset
+    error = np.where(q[:, 2] > 0, np.hypot(*(focal * q[:, :2] / np.where(q[:, 2:] > 0, q[:, 2:], 1) - xy[judge]).T), np.inf)
+    order = np.lexsort((error, trial))
+    best = order[np.concatenate([[True], np.diff(trial[order]) > 0])]  # of each trial
+    best = best[error[best] < 8 * threshold_px]
+    return rotation[best], offset[best]
 
 
 def consensus_pose(
@@ -42,34 +87,11 @@ def consensus_pose(
     world_points (n, 3): positions, or directions when translation is False; xy (n, 2) px from the principal point,
     undistorted; trust (n,) >= 0: chance of being picked and weight in the score; near: a pose that takes part as it is.
     """
-    n = len(xy)
-    rays = np.c_[xy / focal, np.ones(n)]
-    poses: list[tuple[np.ndarray, np.ndarray]] = [near] if near is not None else []
-    p = trust / max(trust.sum(), 1e-12)
-    need = 4 if translation else 2
-    if n >= need + 2 and (p > 0).sum() >= need:
-        camera = np.diag([focal, focal, 1.0])
-        for _ in range(trials):
-            pick = rng.choice(n, need, replace=False, p=p)
-            if translation:
-                ok, rotations, translations = cv2.solveP3P(world_points[pick[:3]], xy[pick[:3]], camera, None, cv2.SOLVEPNP_P3P)
-                best = None
-                for r, t in zip(rotations, translations, strict=True):
-                    q = cv2.Rodrigues(r)[0] @ world_points[pick[3]] + t.ravel()
-                    e = np.inf if q[2] <= 0 else float(np.hypot(*(focal * q[:2] / q[2] - xy[pick[3]])))
-                    if best is None or e < best[0]:
-                        best = (e, cv2.Rodrigues(r)[0], t.ravel())
-                if best is not None and best[0] < 8 * threshold_px:
-                    poses.append(best[1:])
-            else:
-                a = rays[pick] / np.linalg.norm(rays[pick], axis=1, keepdims=True)
-                b = world_points[pick] / np.linalg.norm(world_points[pick], axis=1, keepdims=True)
-                u, _, vt = np.linalg.svd(a.T @ b)
-                poses.append((u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt, np.zeros(3)))
-    if not poses:
+    rotation, offset = _minimal_poses(world_points, xy, focal, trust, threshold_px, rng, trials, translation)
+    if near is not None:
+        rotation, offset = np.concatenate([near[0][None], rotation]), np.concatenate([near[1][None], offset])
+    if not len(rotation):
         return np.eye(3), np.zeros(3), 0.0
-    rotation = np.stack([r for r, _ in poses])
-    offset = np.stack([t for _, t in poses])
     q = np.einsum("hij,nj->hni", rotation, world_points) + (offset[:, None] if translation else 0)
     z = np.where(q[..., 2] > 1e-6, q[..., 2], np.nan)
     e2 = ((focal * q[..., :2] / z[..., None] - xy) ** 2).sum(-1)

@@ -19,6 +19,7 @@ import numpy as np
 AFFINE_STEP_PER_FRAME = 0.01
 # Residuals beyond this many robust deviations are taken for something in front of the patch.
 OCCLUSION_CUT = 2.5
+SPREAD_STEP = 3  # every third sample tells the spread of a patch's residuals well enough
 
 
 @dataclass
@@ -75,21 +76,30 @@ class PatchGrid:
 def bilinear(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Values of a float32 image (H, W) at x, y (any shape), clamped at the border. Full float precision, unlike cv2.remap."""
     h, w = image.shape
-    x = np.clip(x, 0, w - 1.001)
-    y = np.clip(y, 0, h - 1.001)
+    x = np.clip(x, 0, w - 1.001, dtype=np.float32)
+    y = np.clip(y, 0, h - 1.001, dtype=np.float32)
     xi = x.astype(np.int32)
     yi = y.astype(np.int32)
-    fx = x - xi
-    fy = y - yi
-    base = yi * w + xi
+    x -= xi  # in place: stays float32
+    y -= yi
+    yi *= w
+    yi += xi
     flat = image.ravel()
-    top = flat.take(base, mode="clip")
-    top += fx * (flat.take(base + 1, mode="clip") - top)
-    base += w
-    low = flat.take(base, mode="clip")
-    low += fx * (flat.take(base + 1, mode="clip") - low)
+    top = flat.take(yi, mode="clip")
+    yi += 1
+    side = flat.take(yi, mode="clip")
+    side -= top
+    side *= x
+    top += side
+    yi += w - 1
+    low = flat.take(yi, mode="clip")
+    yi += 1
+    flat.take(yi, mode="clip", out=side)
+    side -= low
+    side *= x
+    low += side
     low -= top
-    low *= fy
+    low *= y
     top += low
     return top
 
@@ -165,7 +175,7 @@ def refine(
         fit = np.einsum("nm,nm,m->n", value, template, window)
         # The best gain is the correlation itself; what is left is the residual.
         residual = value - template * fit[:, None]
-        robust = np.median(np.abs(residual), axis=1) * 1.4826 + 1e-3
+        robust = np.median(np.abs(residual[:, ::SPREAD_STEP]), axis=1) * 1.4826 + 1e-3
         weight = window / (1.0 + (residual / (OCCLUSION_CUT * robust[:, None])) ** 2) ** 2
         jac = templates.jacobian[active]
         weighted = jac * weight[:, None, :]

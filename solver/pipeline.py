@@ -39,6 +39,7 @@ MAX_START_FRAMES = 40
 SECOND_GO = 1000  # added to the seed
 SHARP_LOOK = 0.6
 MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
+CROWD = 0.15  # share of movers that can have carried the path along, so that a second go is worth the time
 MOST_FRAMES_PER_KEYFRAME = 60
 
 
@@ -52,14 +53,15 @@ class Effort:
     depth_keyframes: int
     final_iterations: int
     compete_iterations: int
+    compete_tracks: int  # in every frame, about
 
     @staticmethod
     def of(quality: str) -> Effort:
         """Draft, standard, best."""
         return {
-            "draft": Effort(12, 320, 18, 6, 4, 6),
-            "standard": Effort(12, 320, 28, 10, 8, 10),
-            "best": Effort(16, 500, 48, 20, 20, 20),
+            "draft": Effort(12, 320, 18, 6, 4, 6, 160),
+            "standard": Effort(12, 320, 28, 10, 8, 10, 240),
+            "best": Effort(16, 500, 48, 20, 20, 20, 1000),
         }[quality]
 
 
@@ -137,7 +139,7 @@ def solve(
 
     def after_frame(index: int, frame: int, image: np.ndarray, tracker: Tracker) -> None:
         depths.offer(index, frame, image)
-        preview.tracked(index, frame, tracker.live.id, tracker.live.xy, (info.width, info.height), depths.waiting)
+        preview.tracked(index, frame, tracker.live.id, tracker.places, (info.width, info.height), depths.waiting)
         progress("track", index + 1, max(total, index + 1))
 
     tracked = track_clip(
@@ -263,13 +265,14 @@ def reconstruct(
         tracks,
         held,
         settings.seed,
+        solving=choose_tracks(view, solve_frames, effort.compete_tracks, tracks, settings.seed),
         iterations=effort.compete_iterations,
         progress=lambda d, n: progress("check", d, n),
     )
     lens = judge_lens(view, settings, effort, winner, contenders, frames, tracks)
     watch.lap("check")
     progress("adjust", 5, 8)
-    trim(view, winner.state, solve_frames, tracks, winner.model, rounds=1, iterations=8)
+    trim(view, winner.state, solve_frames, tracks, winner.model, rounds=1, iterations=8)  # few tracks took part in the contest
     all_frames(view, winner.state, tracks, winner.model, iterations=effort.final_iterations)
     preview.solved("adjust", view, winner.state, colour, view.frame_count // 2)
     unit = unit_of(view, winner, solve_frames, tracks)
@@ -350,7 +353,7 @@ def freed_of_movers(
     lead = best_of(view, settled, frames, chosen)
     kinds = [o for o in candidates(view, settings, use_depth) if o.translation and not o.focal_varies]
     goes: list[tuple[Settled | None, np.ndarray, int]] = [(lead, chosen, settings.seed)]
-    if kinds and lead.model.translation and not lead.model.focal_varies and crowded(view, lead, frames, chosen):
+    if kinds and lead.model.translation and crowded(view, lead, frames, chosen):
         seed = settings.seed + SECOND_GO
         goes.append((None, choose_tracks(view, frames, effort.start_tracks, tracks, seed), seed))
 
@@ -408,7 +411,7 @@ def without_movers(
 
 def crowded(view: ShotView, lead: Settled, frames: np.ndarray, chosen: np.ndarray) -> bool:
     """Whether enough moves in the picture to pull the camera along."""
-    return bool(smooth_movers(view, lead.state.label, frames, chosen).sum() >= MOVERS_TELL[0] * chosen.sum())
+    return bool(smooth_movers(view, lead.state.label, frames, chosen).sum() >= CROWD * chosen.sum())
 
 
 def best_of(view: ShotView, settled: list[Settled], frames: np.ndarray, chosen: np.ndarray) -> Settled:

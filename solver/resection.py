@@ -74,16 +74,18 @@ def resect(
             total = total + ((state.log_focal - start) / focal_sigma) ** 2
         return total, proj, weight
 
+    unknowns = 7 if focal else 6
+    products = np.empty((obs.cam_count, unknowns + 1, unknowns + 1))
     cost, proj, weight = costs(x)
     for _ in range(iterations):
-        by_cam, _, _ = pixel_jacobians(obs, x, proj, free_columns)
-        w = weight / obs.sigma_px**2
-        hessian = _group_sum(
-            (by_cam[:, 0, :, None] * by_cam[:, 0, None, :] + by_cam[:, 1, :, None] * by_cam[:, 1, None, :]) * w[:, None, None],
-            order,
-            bounds,
-        )
-        gradient = _group_sum((by_cam * (proj.residual * w[:, None])[:, :, None]).sum(1), order, bounds)
+        root = np.sqrt(weight) / obs.sigma_px
+        wide = pixel_jacobians(obs, x, proj, free_columns, root).wide
+        wide[:, :, -1] = proj.residual * root[:, None]
+        wide = wide[order]
+        for f in range(obs.cam_count):
+            rows = wide[bounds[f] : bounds[f + 1]].reshape(-1, wide.shape[2])
+            products[f] = rows.T @ rows
+        hessian, gradient = products[:, :-1, :-1].copy(), products[:, :-1, -1].copy()
         if focal:
             hessian[:, 6, 6] += focal_sigma**-2
             gradient[:, 6] += (x.log_focal - start) / focal_sigma**2
@@ -130,13 +132,11 @@ def refine_points(
             proj = project(obs, x)
             each, weight = _weights(obs, proj, loss, width)
             cost = _group_sum(each, order, bounds)
-        _, by_point, _ = pixel_jacobians(obs, x, proj, free)
-        root = np.sqrt(weight)[:, None] / obs.sigma_px[:, None]
-        residual = proj.residual * root
-        by_point *= root[:, :, None]
-        products = np.einsum("mki,mkj->mij", by_point, by_point)
-        hessian = _group_sum(products, order, bounds)
-        gradient = _group_sum((by_point * residual[:, :, None]).sum(1), order, bounds)
+        root = np.sqrt(weight) / obs.sigma_px
+        wide = pixel_jacobians(obs, x, proj, free, root).wide
+        wide[:, :, 0] = proj.residual * root[:, None]
+        products = _group_sum(wide[:, :, 1:].transpose(0, 2, 1) @ wide, order, bounds)
+        gradient, hessian = products[:, :, 0], products[:, :, 1:]
         d = _solve_small(hessian, gradient, damping)
         d[:, :2] = np.clip(d[:, :2], -0.2, 0.2)
         trial = step(x, no_cam, np.zeros(0), no_key, d, free)
@@ -180,14 +180,9 @@ def point_information(obs: Observations, x: Unknowns) -> np.ndarray:
     """(P,) relative standard deviation of each point's depth, cameras taken as exact."""
     free = Freedom(cameras=False, focal=False)
     proj = project(obs, x)
-    _, by_point, _ = pixel_jacobians(obs, x, proj, free)
-    w = (1 / obs.sigma_px**2)[:, None, None]
+    by_point = pixel_jacobians(obs, x, proj, free, 1 / obs.sigma_px).by_point
     bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
-    h = _group_sum(
-        (by_point[:, 0, :, None] * by_point[:, 0, None, :] + by_point[:, 1, :, None] * by_point[:, 1, None, :]) * w,
-        np.arange(len(obs.point)),
-        bounds,
-    )
+    h = _group_sum(by_point.transpose(0, 2, 1) @ by_point, np.arange(len(obs.point)), bounds)
     i = np.arange(3)
     h[:, i, i] += 1e-12 * (1 + h[:, i, i])
     # information of rho once the direction is free as well

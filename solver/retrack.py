@@ -69,7 +69,8 @@ class Found:
 def track_part(solution: Solution, plan: Part, clip, masks, settings: Settings, progress: Progress) -> Found:
     threads = settings.threads or 2
     cv2.setNumThreads(threads)
-    options = TrackingOptions.for_quality(settings.quality, clip.info.width, clip.info.height, threads)
+    # at full size whatever the quality: the seeds' places are exact to hundredths of a pixel
+    options = replace(TrackingOptions.for_quality(settings.quality, clip.info.width, clip.info.height, threads), shrink=1.0)
     order = plan.tracked if plan.forwards else plan.tracked[::-1]
     t = solution.tracks
     here = t.frame_numbers[t.frame_index] == order[0]

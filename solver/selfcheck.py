@@ -22,6 +22,7 @@ NEEDED_SHARE = 0.01
 # A path shifts neighbours, which mostly share their depth, alike; a tracker's drift does not. Seen: turns 0.01 to 0.08, paths
 # 0.4 and more.
 NEEDED_COHERENCE = 0.2
+BEYOND_DRIFT = 3.0  # times smaller errors that no drift can account for
 
 
 @dataclass(frozen=True)
@@ -212,18 +213,19 @@ def decide(
     held: np.ndarray,
     seed: int,
     *,
+    solving: np.ndarray | None = None,
     iterations: int = 10,
     progress=None,
 ) -> tuple[Contender, list[Contender]]:
     """Let models compete, one question after the other; the winner and all contenders, with reasons.
 
     A larger jury than the tracks held out for good judges here (a third of all); the winner is adjusted with the rest of the
-    jury afterwards.
+    jury afterwards. solving (N,) bool: the tracks that cameras are fitted to here, all by default.
     """
     unit = unit_of(view, base, frames, tracks)
     rng = np.random.default_rng(seed + 2)
     jury = held | (tracks & (rng.uniform(size=len(tracks)) < 0.22))
-    solving = tracks & ~jury
+    solving = (tracks if solving is None else solving) & ~jury
     contenders: list[Contender] = []
     winner = base
     for n, question in enumerate(asked):
@@ -245,7 +247,8 @@ def decide(
             share, sigmas = compare(best.held, rival.held)
             figures = f"{100 * share:+.1f} %, {sigmas:+.1f} standard errors"
             moves = rival.model.translation and not best.model.translation
-            if moves and (together := coherence(view, best.state, frames, tracks | jury, False)) < NEEDED_COHERENCE:
+            drift = moves and rival.held.rms_px * BEYOND_DRIFT > best.held.rms_px
+            if drift and (together := coherence(view, best.state, frames, tracks | jury, False)) < NEEDED_COHERENCE:
                 # every point's own depth takes up some of its track's drift, so figures alone would speak for a path
                 rival.why = (
                     f"{question.about}: neighbours do not move together beyond {best.model.name} ({together:+.2f}, {figures})"

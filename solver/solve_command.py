@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -87,12 +88,17 @@ def _solve(options: argparse.Namespace, reporter: Reporter, log: RunLog, exact_c
         more["user_tracks"] = read_user_tracks(options.user_tracks, clip.info.width, clip.info.height)
     from .depth import open_depth_source
 
-    depth = open_depth_source(options.depth_model, options.depth_maps, options.device, options.threads, reporter)
+    with ThreadPoolExecutor(1) as pool:  # a network takes as long to load as the rest of the solver
+        opening = pool.submit(
+            open_depth_source, options.depth_model, options.depth_maps, options.device, options.threads, reporter
+        )
+        from .pipeline import solve
+
+        depth = opening.result()
     folder = report.prepare_output(options.out)
     log.open_in(folder)
     _log_clip(clip, settings)
     reporter("open", 1, 1)
-    from .pipeline import solve
 
     opened = time.monotonic()
     solution = solve(clip, settings, depth, masks, reporter, **more)

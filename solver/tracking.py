@@ -21,13 +21,15 @@ from .patches import PatchGrid, Refined, Templates, make_templates, refine, smoo
 from .types import Tracks
 
 SMOOTHING_PX = 0.7
+DRAFT_SIDE_PX = 960  # a draft looks at pictures of at most this size
 # Motion per frame from which blur is reckoned with, over the patch radius: streaks may be longer than a third of a patch then.
 FAST_STEP = 1.5
+SHARP_ENOUGH_PX = 25.0  # every so many px of streak make a place once more as uncertain as a sharp picture may
 
 
 @dataclass(frozen=True)
 class TrackingOptions:
-    """How hard to look. Lengths in px are at the clip's full resolution."""
+    """How hard to look. Lengths in px are at the size that is tracked: the clip's own times `shrink`."""
 
     tracks_wanted: int = 800
     patch_radius_px: int = 8
@@ -37,13 +39,15 @@ class TrackingOptions:
     max_backward_px: float = 1.0
     remember_lost_frames: int = 60
     threads: int = 2
+    shrink: float = 1.0
 
     @staticmethod
     def for_quality(quality: str, width: int, height: int, threads: int) -> TrackingOptions:
         """Draft, standard or best at the given size."""
         wanted = {"draft": 450, "standard": 800, "best": 1600}[quality]
+        shrink = min(1.0, DRAFT_SIDE_PX / max(width, height)) if quality == "draft" else 1.0
         # patches cover the same part of the picture, within what is affordable
-        size = np.sqrt(width * height)
+        size = shrink * np.sqrt(width * height)
         radius = int(np.clip(round(size / 115), 6, 12))
         return TrackingOptions(
             tracks_wanted=wanted,
@@ -51,6 +55,7 @@ class TrackingOptions:
             lk_window_px=2 * radius + 3,
             iterations={"draft": 3, "standard": 4, "best": 6}[quality],
             threads=max(1, threads),
+            shrink=shrink,
         )
 
 
@@ -123,6 +128,7 @@ class Tracker:
         self.racing = False
         self.race_began = 0
         self.sharp: tuple[np.ndarray, _Live] | None = None  # the last frame before the picture raced, and its tracks
+        self.scale = np.ones(2)  # the clip's size over the tracked one
         self.next_id = 0
         self.noise = 3.0
         self.records: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []  # ids, frame index, xy, sigma
@@ -138,6 +144,12 @@ class Tracker:
         """Take the next frame: (H, W, 3) uint8 BGR, ignore (H, W) bool or None."""
         self.index += 1
         gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
+        if self.options.shrink < 1:
+            size = tuple(round(n * self.options.shrink) for n in gray.shape[::-1])
+            self.scale = np.array(gray.shape[::-1]) / size
+            gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+            if ignore is not None:
+                ignore = cv2.resize(ignore.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
         fine = smooth(gray, SMOOTHING_PX)
         if self.index == 0:
             self.noise = max(0.5, image_noise(gray))
@@ -176,7 +188,8 @@ class Tracker:
         gone = np.nonzero(~ok)[0]
         good = np.zeros(0, bool)
         step = np.median(xy[keep] - live.xy[keep], axis=0) if len(keep) else np.zeros(2)
-        fast = max(float(np.hypot(*b)) for b in streaks(step, self.step_px)) > FAST_STEP * self.grid.radius
+        longest = max(float(np.hypot(*b)) for b in streaks(step, self.step_px))
+        fast = longest > FAST_STEP * self.grid.radius
         self.step_before_px, self.step_px = self.step_px, step
         slowed = self.racing and not fast
         if len(keep):
@@ -192,7 +205,7 @@ class Tracker:
                 found = replace(found, affine=found.affine @ moved.affine)
             else:
                 found = self._refine(fine, moved.templates, xy[keep], moved.affine)
-            good = self._trustworthy(found)
+            good = self._trustworthy(found, self.blur.share * longest if fast or slowed else 0.0)
             velocity = found.xy - moved.xy
             moved = _Live(moved.id, found.xy, velocity, found.affine, moved.ref_frame, moved.ref_xy, moved.templates)
             sure = np.nonzero(good)[0]
@@ -256,9 +269,12 @@ class Tracker:
             *(np.concatenate([getattr(p, k) for p in parts]) for k in ("xy", "affine", "ncc", "sigma_px", "step_px"))
         )
 
-    def _trustworthy(self, found: Refined) -> np.ndarray:
+    def _trustworthy(self, found: Refined, streak_px: float = 0.0) -> np.ndarray:
+        """Which of the found places to believe; in streaks of this length as exactly as streaks can be located."""
+        slack = 1 + streak_px / SHARP_ENOUGH_PX
         det = found.affine[:, 0, 0] * found.affine[:, 1, 1] - found.affine[:, 0, 1] * found.affine[:, 1, 0]
-        return (found.ncc > self.options.min_ncc) & (found.step_px < 3.0) & (found.sigma_px < 1.0) & (det > 0.3) & (det < 3.0)
+        near = (found.step_px < 3.0 * slack) & (found.sigma_px < slack)
+        return (found.ncc > self.options.min_ncc) & near & (det > 0.3) & (det < 3.0)
 
     def _renew_references(self, fine: np.ndarray, after_race: bool) -> None:
         """A patch seen from too different a place gets a new first appearance (at the price of a small random step).
@@ -437,7 +453,7 @@ class Tracker:
             make_templates(fine, xy, self.grid),
         )
         self._record(ids, xy, np.full(len(xy), 0.05))
-        xi, yi = xy.astype(int).T
+        xi, yi = ((xy + 0.5) * self.scale).astype(int).T
         blurred = cv2.blur(image, (3, 3)) if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         self.colours.append(blurred[yi, xi][:, ::-1])
         self.live = self.live.join(born) if self.live.templates is not None else born
@@ -452,7 +468,13 @@ class Tracker:
         return 1.0 - float(seen.mean())
 
     def _record(self, ids: np.ndarray, xy: np.ndarray, sigma: np.ndarray) -> None:
-        self.records.append((ids, self.index, xy.copy(), sigma.astype(np.float32)))
+        places = (xy + 0.5) * self.scale - 0.5
+        self.records.append((ids, self.index, places, (sigma * self.scale.max()).astype(np.float32)))
+
+    @property
+    def places(self) -> np.ndarray:
+        """(n, 2) where the tracks of the moment are in the clip's picture, OpenCV px."""
+        return (self.live.xy + 0.5) * self.scale - 0.5
 
     # the end --------------------------------------------------------------------------------------------------------
     def result(self, frame_numbers: np.ndarray, min_length: int = 3) -> TrackedClip:

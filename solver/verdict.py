@@ -11,6 +11,7 @@ from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE, Settings, Verdic
 from .view import ShotView
 
 WHIP_STEP = 0.05  # of the picture's width from one frame to the next
+BLIND_TRACKS = 6  # fewer tracks at rest do not hold a camera
 
 
 def median_steps(view: ShotView) -> np.ndarray:
@@ -146,6 +147,13 @@ def judge(
     if len(weak):
         numbers = view.tracks.frame_numbers[weak]
         lines.append(f"{len(weak)} frame(s) rest on fewer than 15 tracks (first: {numbers[0]}); look at them.")
+    blind = np.nonzero(frame_tracks < BLIND_TRACKS)[0]
+    if len(blind):
+        numbers = view.tracks.frame_numbers[blind]
+        lines.append(
+            f"In {len(blind)} frame(s) (first: {numbers[0]}) next to nothing could be followed: their cameras are guessed, "
+            "and what comes before and after may not fit together."
+        )
     if bridged:
         lines.append(
             f"Between {len(bridged)} pair(s) of neighbouring frames the picture jumped "
@@ -165,6 +173,8 @@ def judge(
     elif relative < 2.0 and len(weak) < 0.1 * view.frame_count:
         status = "usable"
     else:
+        status = "weak"
+    if len(blind):
         status = "weak"
     if status == "good" and (len(fast) or (motion == "free" and not observable)):
         status = "usable"

@@ -27,11 +27,11 @@ class Problem:
 
 def sample_map(values: np.ndarray, xy: np.ndarray, width: int, height: int) -> np.ndarray:
     """Bilinear values of a map (h, w) that spans a width x height image, at xy (n, 2) px (first pixel centre 0.5)."""
-    if not len(xy):  # a keyframe that nothing was followed to: the middle of a whip
-        return np.zeros(0)
     h, w = values.shape
     x = (xy[:, 0] * w / width - 0.5).astype(np.float32)
     y = (xy[:, 1] * h / height - 0.5).astype(np.float32)
+    if not len(x):  # a picture that nothing was followed into, as in the middle of a whip
+        return np.zeros(0)
     return cv2.remap(values.astype(np.float32), x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0].astype(
         np.float64
     )

@@ -6,6 +6,7 @@ import pytest
 
 from solver.patches import PatchGrid, bilinear, make_templates, refine, smooth
 from solver.tracking import TrackingOptions, track_clip
+from solver.view import sample_map
 
 WIDTH, HEIGHT = 480, 270
 
@@ -129,3 +130,32 @@ def test_a_jolt_is_bridged():
     found = track_clip(iter(images), None, TrackingOptions(tracks_wanted=250, patch_radius_px=6, threads=1))
     assert found.bridged_by_descriptors == (3,)
     assert found.bridging[3] > 60
+
+
+@pytest.mark.parametrize("quality", ["draft", "standard"])
+def test_places_are_those_of_the_clip_at_whatever_size_it_is_looked_at(quality):
+    """Dots at known places: a picture made smaller for a draft must not shift or scale its tracks."""
+    width, height = 1280, 720
+    rng = np.random.default_rng(5)
+    grid = np.stack(np.meshgrid(np.arange(60, width - 60, 80), np.arange(60, height - 60, 80)), -1).reshape(-1, 2)
+    centres = grid + rng.uniform(-15, 15, grid.shape)
+    y, x = np.mgrid[:height, :width] + 0.5
+    picture = np.full((height, width), 90.0)
+    for cx, cy in centres:
+        x0, y0 = int(cx) - 20, int(cy) - 20
+        near = np.s_[y0 : y0 + 40, x0 : x0 + 40]
+        picture[near] += 120 * np.exp(-((x[near] - cx) ** 2 + (y[near] - cy) ** 2) / (2 * 3.0**2))
+    frames = [np.repeat(np.clip(picture + rng.normal(0, 1.5, picture.shape), 0, 255).astype(np.uint8)[..., None], 3, 2)] * 6
+    found = track_clip(enumerate(frames), np.arange(6), TrackingOptions.for_quality(quality, width, height, 1)).tracks
+    offset = found.xy[:, None] - centres[None]
+    nearest = np.argmin(np.hypot(*offset.transpose(2, 0, 1)), axis=1)
+    offset = offset[np.arange(len(nearest)), nearest]
+    on_dots = np.hypot(*offset.T) < 2.0
+    assert on_dots.sum() > 5 * 0.8 * len(centres)
+    assert np.abs(offset[on_dots].mean(axis=0)).max() < 0.12
+    outer = on_dots & (found.xy[:, 0] > 0.75 * width)
+    assert abs(offset[outer, 0].mean()) < 0.2
+
+
+def test_a_keyframe_without_a_track_has_no_depths_to_sample():
+    assert sample_map(np.ones((4, 6)), np.zeros((0, 2)), 60, 40).shape == (0,)
