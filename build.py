@@ -3,7 +3,7 @@
 
     python3 build.py demo                solve the sample shot, put a prop into it, render it (start here)
     python3 build.py test [-k WORD] [--slow] [--no-bpy] [pytest options]
-    python3 build.py bench [--shots A,B] [--peers A,B] [--quick]
+    python3 build.py bench [--shots A,B] [--peers A,B] [--quick] [--clips DIR | --no-clips]
     python3 build.py package [--platform linux-x64|windows-x64|macos-arm64|all] [--gpu]
     python3 build.py test-window         the artist's way in a real Blender with a window, where one is installed
 

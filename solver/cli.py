@@ -142,6 +142,19 @@ def add_solve_options(parser: argparse.ArgumentParser) -> None:
     )
     depth.add_argument("--depth-maps", metavar="DIR", help="depth maps of your own, one EXR, 16-bit PNG or NPY per frame")
     depth.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network runs (default: auto)")
+    compare = parser.add_argument_group("for comparison", "what Holdfast is measured against; worse on most shots")
+    compare.add_argument(
+        "--start-by",
+        choices=("depth", "essential"),
+        default="depth",
+        help="essential: start from two frames by their essential matrix instead of lifted points (default: depth)",
+    )
+    compare.add_argument(
+        "--depth-use",
+        choices=("all", "start"),
+        default="all",
+        help="start: the network's depth is where points start, and no term of the adjustment (default: all)",
+    )
     effort = parser.add_argument_group("effort")
     effort.add_argument(
         "--quality", choices=("draft", "standard", "best"), default="standard", help="speed against accuracy (default: standard)"

@@ -120,7 +120,7 @@ def candidates(view: ShotView, settings: Settings, use_depth: bool) -> list[Star
             out += [StartOptions(middle, free, False, sigma, lift, distortion=distortion) for lift in lifts[1:]]
         if free and settings.focal_mode in ("auto", "varying"):
             out += [StartOptions(middle, free, True, sigma, lift, distortion=distortion) for lift in lifts]
-    return out
+    return [replace(o, essential=settings.start_by == "essential" and o.translation) for o in out]
 
 
 def found_options(started: Started, frames: np.ndarray) -> StartOptions:

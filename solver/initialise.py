@@ -17,6 +17,7 @@ from .bundle import Adjustment, robust
 from .bundle_model import Freedom, project
 from .movers import consensus_pose, coverage_weight, residual_scale, track_fit
 from .resection import refine_points, resect
+from .two_view import begin
 from .view import Problem, ShotView, World, unproject
 
 NEAREST_OVER_FARTHEST = 8.0  # assumed depth range of a disparity map before the adjustment finds its shift
@@ -34,6 +35,7 @@ class StartOptions:
     depth_sigma: float = 0.1
     translation: bool = True
     distortion: bool = False
+    essential: bool = False  # two frames by their essential matrix instead of lifted points
 
 
 @dataclass(eq=False)
@@ -163,14 +165,15 @@ def _from_neighbours(known_xy: np.ndarray, inverse_depth: np.ndarray, xy: np.nda
 def start(view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: StartOptions, seed: int = 0, progress=None) -> Started:
     """A reconstruction of the given frames (ascending indices) from the given tracks (N,) bool."""
     world = World.blank(view.frame_count, view.tracks.track_count, options.focal_px)
-    reference = reference_frame(view, frames, options.use_depth)
+    pair = begin(view, world, frames, tracks, options.focal_px) if options.essential else ()
+    reference = pair[0] if pair else reference_frame(view, frames, options.use_depth)
     world.registered[reference] = True
     rows = view.rows_of(reference)
     lift(view, world, reference, rows[tracks[view.tracks.track[rows]]], options.use_depth)
     rng = np.random.default_rng(seed)
     trust = np.ones(view.tracks.track_count)
-    order = _outwards(frames, reference)
-    done = [reference]
+    order = [step for step in _outwards(frames, reference) if step[0] not in pair]
+    done = [*pair] or [reference]
     next_adjustment = 3
     for count, (frame, neighbour) in enumerate(order):
         register(view, world, frame, neighbour, tracks, trust, options, rng)

@@ -160,6 +160,7 @@ def solve(
         )
     tracked, described = with_users(tracked, user_tracks, progress)
     view = ShotView(tracked.tracks, info.width, info.height, maps, pixel_aspect=info.pixel_aspect)
+    view.depth_term = settings.depth_use == "all"
     trust(view, described)
     winner, contenders, tracks, held, lens = reconstruct(view, settings, effort, progress, watch, preview, tracked.colour)
     fit_held_out(view, winner, held)

@@ -53,6 +53,8 @@ def make_settings(options: argparse.Namespace, clip: ClipInfo) -> Settings:
         quality=options.quality,
         seed=options.seed,
         threads=options.threads,
+        start_by=options.start_by,
+        depth_use=options.depth_use,
     )
 
 

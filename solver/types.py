@@ -29,6 +29,8 @@ class Settings:
     quality: str = "standard"  # draft | standard | best
     seed: int = 0
     threads: int = 0  # 0: as many as the machine has
+    start_by: str = "depth"  # depth | essential: of two frames, with no depth; for comparison
+    depth_use: str = "all"  # all | start: not in the adjustment; for comparison
 
     def record(self) -> dict:
         """What a solve.json keeps of it: all that changes the result."""

@@ -83,6 +83,7 @@ class ShotView:
         self.row_shift = self._row_shift()
         self.weight: np.ndarray | None = None  # (M,) see Observations.weight; set where the user's own tracks take part
         self.trusted = np.zeros(tracks.track_count, bool)  # the user's word that these are at rest
+        self.depth_term = True  # whether adjustments may rest on the depth maps at all
 
     def rows_of(self, frame: int) -> np.ndarray:
         """Observations of one frame."""
@@ -116,7 +117,7 @@ class ShotView:
         )
         if self.weight is not None:
             obs = replace(obs, weight=self.weight[rows])
-        keys = np.array([k for k in self.keys if cam_of[k] >= 0], int) if depth else np.zeros(0, int)
+        keys = np.array([k for k in self.keys if cam_of[k] >= 0], int) if depth and self.depth_term else np.zeros(0, int)
         if len(keys):
             key_of = np.full(self.frame_count, -1)
             key_of[keys] = np.arange(len(keys))

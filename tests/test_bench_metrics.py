@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.bench import metrics, tables
+from tests.bench import metrics
 
 WIDTH, HEIGHT, FOCAL = 960, 540, 800.0
 
@@ -132,22 +132,6 @@ def test_solve_at_another_size_is_scaled(truth):
     half = {k: tuple(v / 2 for v in values) for k, values in small.intrinsics.items()}
     scored = metrics.score(truth, metrics.Cameras(WIDTH // 2, HEIGHT // 2, small.c2w, half))
     assert scored["focal_error_pct"] == pytest.approx(0, abs=1e-9)
-
-
-def test_table_of_results_with_and_without_cameras(truth, tmp_path):
-    row = {
-        "shot": "wall", "title": "wall", "note": "", "baseline_over_depth_pct": 15.0, "duration_s": 1.0, "wall_s": 2.0,
-        "wall_over_duration": 2.0, "peak_mb": 100.0, "stages_s": {"track": 1.0}, "verdict": {}, "limit_px": 0.15,
-        "expected_motion": "free", "small_baseline": True,
-    }  # fmt: skip
-    good = {**row, "peer": "holdfast", "measures": metrics.score(truth, copied(truth))}
-    none = {**row, "peer": "holdfast-none", "measures": metrics.score(truth, copied(truth, lambda k, p: _turned(p, 0.01 * k)))}
-    lost = {**row, "peer": "colmap", "measures": {"frames": 24, "registered": 0, "registered_pct": 0.0}, "note": "no model"}
-    text = tables.report([good, none, lost])
-    assert "| wall | 15.0 | colmap | 0/24 |" in text
-    assert "none solved it" in text
-    assert "small baseline (1)" in text
-    json.dumps([good, lost])
 
 
 def test_truth_file_round_trip(truth, tmp_path):

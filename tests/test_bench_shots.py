@@ -119,3 +119,13 @@ def test_tiling_noise_has_no_seam():
     seam = np.abs(picture[:, 0] - picture[:, -1]).mean()
     inside = np.abs(np.diff(picture, axis=1)).mean()
     assert seam < 2 * inside
+
+
+def test_the_sweep_is_one_move_at_many_lengths(built_once):
+    lengths = []
+    for name, pct in zip(shots.SWEEP, shots.SWEEP_PCT):
+        place, path = shots.SWEEP[name].make(24, np.random.default_rng(5), 7)
+        poses = np.array([path(float(t))[0] for t in range(24)])
+        travelled = np.linalg.norm(poses[:, None, :3, 3] - poses[None, :, :3, 3], axis=-1).max()
+        lengths.append(travelled / np.linalg.norm(place.focus - poses[12, :3, 3]) / (pct / 100))
+    assert np.allclose(lengths, 1, atol=0.2)

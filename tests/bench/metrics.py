@@ -1,4 +1,4 @@
-"""How good a camera solve is, against exact ground truth. numpy only.
+"""How good a camera solve is, against ground truth. numpy only, but for reading a depth camera's pictures.
 
 All lengths in px are given at 1920 px wide unless a name says otherwise; a solve made at another size is scaled first.
 Cameras are world-from-camera 4x4 matrices, OpenCV axes; the image spans [0, W] x [0, H].
@@ -82,7 +82,9 @@ def load_truth(path: Path) -> Truth:
     if beside.exists():
         with np.load(beside) as maps:
             depth = {int(key): maps[key].astype(np.float32) for key in maps.files if key.isdigit()}
-    scene_depth = 1.0
+    depth |= _measured_depth(path.with_name(path.name.removesuffix(".gt.json") + ".depth"))
+    seen = [float(np.median(d[d > 0])) for d in depth.values() if (d > 0).any()]
+    scene_depth = float(np.median(seen)) if seen else 1.0
     if len(grid):
         middle = int(data["grid"]["frame"])
         w2c = np.linalg.inv(base.c2w[middle])
@@ -92,6 +94,14 @@ def load_truth(path: Path) -> Truth:
         base.width, base.height, base.c2w, base.intrinsics, base.k1, base.k2,
         grid_xyz=grid, depth=depth, scene_depth=scene_depth, name=data.get("shot", path.name), info=info,
     )  # fmt: skip
+
+
+def _measured_depth(folder: Path) -> dict[int, np.ndarray]:
+    """Maps of a depth camera, NNNNN.png in millimetres, in metres; 0 where there is none."""
+    import cv2
+
+    maps = {int(p.stem): cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in sorted(folder.glob("*.png")) if p.stem.isdigit()}
+    return {frame: values.astype(np.float32) / 1000 for frame, values in maps.items() if values is not None}
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -273,46 +283,50 @@ def prop_slip(truth: Truth, estimate: Cameras, frames: list[int], on_plate: bool
     if on_plate:
         r2 = (ray**2).sum(-1, keepdims=True)
         plate = ray * (1 + truth.k1 * r2 + truth.k2 * r2 * r2) * k_gt[:, None, :2] + k_gt[:, None, 2:]
-        distorted = (plate - k[:, None, 2:]) / k[:, None, :2]
-        radius = np.linalg.norm(distorted, axis=-1, keepdims=True)
-        straight = _undistort_radius(radius, estimate.k1, estimate.k2)
-        measured = distorted * np.where(radius > 1e-9, straight / np.maximum(radius, 1e-9), 1)
+        measured = straight_rays((plate - k[:, None, 2:]) / k[:, None, :2], estimate.k1, estimate.k2)
     else:
         measured = (uv - k[:, None, 2:]) / k[:, None, :2]
     w2c = np.linalg.inv(np.array([estimate.c2w[f] for f in frames]))[:, :3]
     residuals = [
-        _triangulation_residual(w2c[visible], measured[visible, n], k[visible, :2])
+        np.linalg.norm(triangulate(w2c[visible], measured[visible, n], k[visible, :2])[1], axis=1)
         for n in range(len(truth.grid_xyz))
         if (visible := np.flatnonzero(seen[:, n])).size >= 2
     ]
     return np.concatenate(residuals) * REFERENCE_WIDTH_PX / w if residuals else None
 
 
-def _triangulation_residual(w2c: np.ndarray, ray: np.ndarray, focal: np.ndarray) -> np.ndarray:
-    """Norms (V,) px of the best point's reprojection residuals. w2c (V, 3, 4), ray (V, 2), focal (V, 2).
+def straight_rays(distorted: np.ndarray, k1: float, k2: float) -> np.ndarray:
+    """(…, 2) px over focal length with the lens's distortion taken out."""
+    radius = np.linalg.norm(distorted, axis=-1, keepdims=True)
+    straight = _undistort_radius(radius, k1, k2)
+    return distorted * np.where(radius > 1e-9, straight / np.maximum(radius, 1e-9), 1)
+
+
+def triangulate(w2c: np.ndarray, ray: np.ndarray, focal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The best homogeneous point (4,) and its reprojection residuals (V, 2) px. w2c (V, 3, 4), ray (V, 2), focal (V, 2).
 
     Two starts: the linear solution, and the point at infinity in the mean direction. Cameras that share one place leave the
     linear solution undetermined (it may be that place itself); the point at infinity is then exact.
     """
     rows = np.concatenate([ray[:, i : i + 1, None] * w2c[:, 2:] - w2c[:, i : i + 1] for i in (0, 1)], 1).reshape(-1, 4)
     unit = max(float(np.abs(w2c[:, :, 3]).max()), 1e-9)  # balances the point's last coordinate against the others
-    linear = np.linalg.svd(rows / [1, 1, 1, unit])[2][-1] / [1, 1, 1, unit]
+    linear = np.linalg.svd(rows / [1, 1, 1, unit], full_matrices=False)[2][-1] / [1, 1, 1, unit]
     directions = np.einsum("vji,vj->vi", w2c[:, :, :3], np.c_[ray, np.ones(len(ray))])
     far = np.append((directions / np.linalg.norm(directions, axis=1, keepdims=True)).mean(0), 0.0)
-    best = [_refined(w2c, ray, focal, start / np.linalg.norm(start)) for start in (linear, far)]
-    return np.linalg.norm(min(best, key=lambda r: float((r**2).sum())), axis=1)
+    found = [_refined(w2c, ray, focal, start / np.linalg.norm(start)) for start in (linear, far)]
+    return min(found, key=lambda f: float((f[1] ** 2).sum()))
 
 
-def _refined(w2c: np.ndarray, ray: np.ndarray, focal: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Residuals (V, 2) px after Gauss-Newton on a homogeneous point, the best of all steps."""
-    best_cost, best = np.inf, np.full(ray.shape, np.inf)
+def _refined(w2c: np.ndarray, ray: np.ndarray, focal: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(point (4,), residuals (V, 2) px) after Gauss-Newton on a homogeneous point, the best of all steps."""
+    best_cost, best = np.inf, (x, np.full(ray.shape, np.inf))
     for _ in range(15):
         p = w2c @ x
         depth = np.where(np.abs(p[:, 2]) < 1e-12, 1e-12, p[:, 2])
         r = (p[:, :2] / depth[:, None] - ray) * focal
         cost = float((r**2).sum())
         if cost < best_cost:
-            best_cost, best = cost, r
+            best_cost, best = cost, (x, r)
         jacobian_p = np.zeros((len(p), 2, 3))
         jacobian_p[:, 0, 0], jacobian_p[:, 1, 1] = focal[:, 0] / depth, focal[:, 1] / depth
         jacobian_p[:, :, 2] = -focal * p[:, :2] / depth[:, None] ** 2

@@ -1,7 +1,8 @@
 """COLMAP as a peer: SIFT on every frame, sequential matching, its incremental or global mapper (bench's environment).
 
-    python -m tests.bench.peer_colmap CLIP OUT --mapper incremental|global [--threads N]
+    python -m tests.bench.peer_colmap CLIP OUT --mapper incremental|global [--store DIR] [--threads N]
 
+Frames, features and matches are kept in the store: the other mapper takes them from there.
 Writes OUT/solve.json (cameras of the largest model, px) and OUT/observed.npz (per frame, the points it sees).
 """
 
@@ -9,14 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pycolmap
 
+DONE = "done.json"  # of a store: what the stages before mapping took
 SEQUENTIAL_OVERLAP = 12  # frames on each side; quadratic jumps reach further
 
 
@@ -27,13 +31,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--mapper", choices=("incremental", "global"), default="incremental")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--store", type=Path, help="default: OUT/store")
     options = parser.parse_args(argv)
-    images = options.out / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    database = options.out / "database.db"
-    database.unlink(missing_ok=True)
+    store = options.store or options.out / "store"
+    images, database = store / "images", options.out / "database.db"
+    options.out.mkdir(parents=True, exist_ok=True)
     pycolmap.set_random_seed(0)
-    timings = {}
+    timings: dict[str, float] = {}
 
     def timed(stage: str, step) -> object:
         started = time.monotonic()
@@ -42,25 +46,12 @@ def main(argv: list[str]) -> int:
         print(f"{stage}: {timings[stage]:.1f} s", flush=True)
         return result
 
-    timed("decode", lambda: _extract_frames(options.clip, images))
-    extraction = pycolmap.FeatureExtractionOptions()
-    extraction.num_threads = options.threads
-    timed(
-        "features",
-        lambda: pycolmap.extract_features(
-            database, images, camera_mode=pycolmap.CameraMode.SINGLE, extraction_options=extraction, device=pycolmap.Device.cpu
-        ),
-    )
-    matching = pycolmap.FeatureMatchingOptions()
-    matching.num_threads = options.threads
-    pairing = pycolmap.SequentialPairingOptions()
-    pairing.overlap, pairing.quadratic_overlap, pairing.loop_detection = SEQUENTIAL_OVERLAP, True, False
-    timed(
-        "matching",
-        lambda: pycolmap.match_sequential(
-            database, matching_options=matching, pairing_options=pairing, device=pycolmap.Device.cpu
-        ),
-    )
+    if (store / DONE).exists():
+        timings |= json.loads((store / DONE).read_text())["timings"]
+    else:
+        _prepare(options.clip, store, images, options.threads, timed)
+        (store / DONE).write_text(json.dumps({"timings": timings, "peak_mb": _peak_mb()}))
+    shutil.copyfile(store / "database.db", database)
     models = options.out / "models"
     models.mkdir(exist_ok=True)
     if options.mapper == "incremental":
@@ -72,10 +63,44 @@ def main(argv: list[str]) -> int:
         found = timed("mapping", lambda: pycolmap.global_mapping(database, images, models, settings))
     if not found:
         print("no model: COLMAP found no initial pair or lost every frame", flush=True)
-        _write(options.out, None, timings)
+        _write(options.out, images, None, timings)
         return 6
-    _write(options.out, max(found.values(), key=lambda model: model.num_reg_images()), timings)
+    _write(options.out, images, max(found.values(), key=lambda model: model.num_reg_images()), timings)
     return 0
+
+
+def _prepare(clip: Path, store: Path, images: Path, threads: int, timed: Callable[[str, Callable[[], object]], object]) -> None:
+    """Frames, features and matches of a clip into the store."""
+    images.mkdir(parents=True, exist_ok=True)
+    database = store / "database.db"
+    database.unlink(missing_ok=True)
+    timed("decode", lambda: _extract_frames(clip, images))
+    extraction = pycolmap.FeatureExtractionOptions()
+    extraction.num_threads = threads
+    timed(
+        "features",
+        lambda: pycolmap.extract_features(
+            database, images, camera_mode=pycolmap.CameraMode.SINGLE, extraction_options=extraction, device=pycolmap.Device.cpu
+        ),
+    )
+    matching = pycolmap.FeatureMatchingOptions()
+    matching.num_threads = threads
+    pairing = pycolmap.SequentialPairingOptions()
+    pairing.overlap, pairing.quadratic_overlap, pairing.loop_detection = SEQUENTIAL_OVERLAP, True, False
+    timed(
+        "matching",
+        lambda: pycolmap.match_sequential(
+            database, matching_options=matching, pairing_options=pairing, device=pycolmap.Device.cpu
+        ),
+    )
+
+
+def _peak_mb() -> float | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def _extract_frames(clip: Path, folder: Path) -> None:
@@ -89,8 +114,8 @@ def _extract_frames(clip: Path, folder: Path) -> None:
         number += 1
 
 
-def _write(out: Path, model: pycolmap.Reconstruction | None, timings: dict) -> None:
-    first = cv2.imread(str(next(iter(sorted((out / "images").glob("*.png"))))))
+def _write(out: Path, images: Path, model: pycolmap.Reconstruction | None, timings: dict) -> None:
+    first = cv2.imread(str(next(iter(sorted(images.glob("*.png"))))))
     height, width = first.shape[:2]
     frames, observed, lens = [], {}, {"k1": 0.0, "k2": 0.0}
     for image in model.images.values() if model else ():

@@ -16,10 +16,12 @@ from typing import BinaryIO
 
 import numpy as np
 
+from tests.bench.footage import length_of
 from tests.bench.metrics import Cameras, load_cameras
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TIME_LIMIT_S = 1800
+TIME_LIMIT_S = 1800.0
+NEAR_OVER_FAR = 4.0  # of the tilted plane
 
 
 @dataclass
@@ -44,13 +46,17 @@ class Peer:
     command: tuple[str, ...]
 
 
-COLMAP = (sys.executable, "-m", "tests.bench.peer_colmap", "{clip}", "{out}", "--mapper")
+COLMAP = (sys.executable, "-m", "tests.bench.peer_colmap", "{clip}", "{out}", "--store", "{store}", "--mapper")
 HOLDFAST = ("{python}", "-m", "solver", "solve", "{clip}", "--out", "{out}", "--seed", "0")
 PEERS: dict[str, Peer] = {
     "holdfast": Peer("Holdfast", HOLDFAST),
     "holdfast-draft": Peer("Holdfast, draft", (*HOLDFAST, "--quality", "draft")),
     "holdfast-best": Peer("Holdfast, best", (*HOLDFAST, "--quality", "best")),
-    "holdfast-none": Peer("Holdfast without depth", (*HOLDFAST, "--depth-model", "none")),
+    "holdfast-none": Peer("no depth, essential matrix", (*HOLDFAST, "--depth-model", "none", "--start-by", "essential")),
+    "holdfast-flat": Peer("no depth, points at one distance", (*HOLDFAST, "--depth-model", "none")),
+    "holdfast-depth-start": Peer("depth in the start alone", (*HOLDFAST, "--depth-use", "start")),
+    "holdfast-plane": Peer("a tilted plane for depth", (*HOLDFAST, "--depth-maps", "{plane}")),
+    "holdfast-seed": Peer("Holdfast with another seed: what is noise", (*HOLDFAST, "--seed", "1")),
     "holdfast-mask": Peer("Holdfast with masks", (*HOLDFAST, "--mask", "{mask}")),
     "colmap": Peer("COLMAP incremental", (*COLMAP, "incremental")),
     "colmap-global": Peer("COLMAP global", (*COLMAP, "global")),
@@ -63,36 +69,74 @@ def holdfast_with(model: str) -> Peer:
     return Peer(f"Holdfast, {Path(model).stem}", (*HOLDFAST, "--depth-model", model))
 
 
+def network_of(name: str) -> str | None:
+    """The network of `holdfast:NETWORK` or `holdfast-net:NETWORK`, an id or a path; None for other peers."""
+    before, colon, network = name.partition(":")
+    return network if colon and before in ("holdfast", "holdfast-net") else None
+
+
 def find_peer(name: str) -> Peer:
     """A peer by name; `holdfast:NETWORK` is Holdfast with that depth network. Raises KeyError."""
-    return holdfast_with(name.split(":", 1)[1]) if name.startswith("holdfast:") else PEERS[name]
+    network = network_of(name)
+    return holdfast_with(network) if network else PEERS[name]
 
 
 def short_name(name: str) -> str:
     """A peer's name for tables: a network's path gives way to its stem."""
-    return f"holdfast:{Path(name.split(':', 1)[1]).stem}" if name.startswith("holdfast:") else name
+    network = network_of(name)
+    return f"holdfast:{Path(network).stem}" if network else name
 
 
-def solve(name: str, shot_name: str, clip: Path, out: Path, mask: Path | None = None, solver_root: Path = ROOT) -> Run:
+def write_plane(clip: Path, folder: Path) -> None:
+    """Depth maps that know nothing of the picture: the lower, the nearer. A control for depth networks."""
+    frames, _ = length_of(clip)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = np.linspace(1, NEAR_OVER_FAR, 36, dtype=np.float32)  # disparity
+    for frame in range(frames):
+        np.save(folder / f"{frame:06d}.npy", np.repeat(rows[:, None], 64, axis=1))
+    (folder / "depth.json").write_text(json.dumps({"kind": "disparity"}))
+
+
+def solve(
+    name: str,
+    shot_name: str,
+    clip: Path,
+    out: Path,
+    mask: Path | None = None,
+    solver_root: Path = ROOT,
+    time_limit_s: float = TIME_LIMIT_S,
+    store: Path | None = None,
+) -> Run:
     """Run a peer on a clip and read its result. Never raises for the peer's own failures.
 
     solver_root: the checkout whose solver runs, so that two versions can be compared on the same shots.
+    store: where COLMAP's two mappers share what comes before mapping; its time counts for both.
     """
     peer = find_peer(name)
     out.mkdir(parents=True, exist_ok=True)
     result = out / "solve.json"
     result.unlink(missing_ok=True)
     places = {"python": os.environ.get("HOLDFAST_PYTHON", sys.executable), "clip": str(clip), "out": str(out), "mask": str(mask)}
+    store = store or out / "store"
+    places |= {"plane": str(out / "plane"), "store": str(store)}
+    if name == "holdfast-plane":
+        write_plane(clip, out / "plane")
     command = [part.format(**places) for part in peer.command]
+    before_s, before_mb = _done_before(store) if "{store}" in peer.command else (0.0, 0.0)
     run = Run(name, shot_name)
     log = out / "bench.log"
     started = time.monotonic()
     with log.open("wb") as sink:
-        code, run.peak_mb = _watch(command, sink, solver_root if name.startswith("holdfast") else ROOT)
-    run.wall_s = time.monotonic() - started
+        code, run.peak_mb = _watch(
+            command, sink, solver_root if name.startswith("holdfast") else ROOT, max(1.0, time_limit_s - before_s)
+        )
+    run.wall_s = before_s + time.monotonic() - started
+    run.peak_mb = max(run.peak_mb or 0.0, before_mb) or None
     tail = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     if not result.exists():
         run.note = (tail[-1] if tail else "said nothing")[:200] + f" (exit {code})"
+        if run.wall_s >= time_limit_s:
+            run.note = f"stopped after {time_limit_s:.0f} s; last: {run.note}"
         return run
     run.solve = {k: v for k, v in json.loads(result.read_text()).items() if k not in ("frames",)}
     run.stages_s = {k: float(v) for k, v in run.solve.get("timings", {}).items() if isinstance(v, (int, float)) and k != "total"}
@@ -105,22 +149,36 @@ def solve(name: str, shot_name: str, clip: Path, out: Path, mask: Path | None = 
     return run
 
 
-def _watch(command: list[str], sink: BinaryIO, folder: Path) -> tuple[int, float | None]:
-    """Run to the end; (exit code, peak resident memory of the largest process in MB where the system tells)."""
+def _done_before(store: Path) -> tuple[float, float]:
+    """(seconds, peak MB) that the stages took which an earlier run left in the store."""
+    done = store / "done.json"
+    kept = json.loads(done.read_text()) if done.exists() else {"timings": {}, "peak_mb": 0.0}
+    return sum(kept["timings"].values()), kept["peak_mb"] or 0.0
+
+
+def _watch(command: list[str], sink: BinaryIO, folder: Path, limit_s: float) -> tuple[int, float | None]:
+    """Run to the end or to the limit; (exit code, peak resident memory in MB where the system tells)."""
     process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder)
-    deadline = time.monotonic() + TIME_LIMIT_S
-    if not hasattr(os, "wait4"):
-        return process.wait(TIME_LIMIT_S), None
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            scale = 1e6 if sys.platform == "darwin" else 1e3
-            return process.returncode, usage.ru_maxrss / scale
+    deadline = time.monotonic() + limit_s
+    # Not what wait4 says of the child: there it begins with the bench's own memory, from before the program was loaded.
+    status = Path(f"/proc/{process.pid}/status")
+    peak_mb = None
+    while process.poll() is None:
         if time.monotonic() > deadline:
             process.kill()
             deadline = float("inf")
+        peak_mb = _high_water_mb(status) or peak_mb
         time.sleep(0.05)
+    return process.returncode, peak_mb
+
+
+def _high_water_mb(status: Path) -> float | None:
+    """Most memory a process has held so far, from its status file on Linux."""
+    try:
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return None
+    return int(line.split()[1]) / 1024
 
 
 def observed_points(out: Path) -> dict[int, np.ndarray]:

@@ -9,6 +9,9 @@ import argparse
 import ast
 import hashlib
 import inspect
+import json
+import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -25,6 +28,8 @@ from tests.bench.scenes import Place
 from tests.bench.trajectories import CameraPath, Shake, look_at, moving, orbiting, panning, whip
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# For glibc: pictures are large, and giving each one's memory back costs as much as a tenth of the rendering.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 CACHE = ROOT / ".cache" / "bench"
 SAMPLE = ROOT / "tests" / "data" / "sample"
 
@@ -191,18 +196,42 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def _dolly_of(share: float) -> Callable[[int, np.random.Generator, int], tuple[Place, CameraPath]]:
+    """A dolly sideways whose length is this share of the distance to what it looks at."""
+
+    def make(n: int, rng: np.random.Generator, seed: int) -> tuple[Place, CameraPath]:
+        place = scenes.room(seed)
+        middle = np.array([0.0, -0.6, 1.5])
+        reach = share * float(np.linalg.norm(place.focus - middle))
+        ends = (middle + [side * reach / 2, side * reach / 8, side * reach / 16] for side in (-1, 1))
+        return place, moving(*ends, place.focus, n, 0.85, rng, 0.02 * reach, 0.15)
+
+    return make
+
+
+# Only when asked for (`--shots sweep`): the same move at many lengths, to see where depth is worth something.
+SWEEP_PCT = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
+SWEEP: dict[str, Kind] = {
+    f"dolly_{pct:g}": Kind(
+        f"dolly, {pct:g} % of the distance", _dolly_of(pct / 100), focal_determined=False, small_baseline=pct < 4
+    )
+    for pct in SWEEP_PCT
+}
+ALL_KINDS = KINDS | SWEEP
+
 # Read at import: a file edited while a bench runs would be read at the wrong lines later.
-SOURCES = {name: inspect.getsource(kind.make) for name, kind in KINDS.items()}
+SOURCES = {name: inspect.getsource(kind.make) for name, kind in ALL_KINDS.items()}
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A rendered shot on disk."""
+    """A shot on disk. truth: its .gt.json, None for footage nobody measured; real: what truth there is, is approximate."""
 
     name: str
     movie: Path
-    truth: Path
+    truth: Path | None
     kind: Kind | None = None
+    real: bool = False
 
     @property
     def title(self) -> str:
@@ -226,38 +255,59 @@ def recipe_hash(name: str) -> str:
 
     modules = (textures, scenes, movers, trajectories, render, raster, primitives, shaders)
     parts = [_meaning(source) for source in (*map(inspect.getsource, modules), SOURCES[name])]
-    return hashlib.sha256("\n".join([*parts, str(sorted(KINDS[name].lens.items()))]).encode()).hexdigest()[:10]
+    parts += [str(sorted(ALL_KINDS[name].lens.items())), *([name] if name in SWEEP else [])]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
+
+
+def place_of(name: str, size: tuple[int, int], count: int, seed: int) -> Shot:
+    """Where the shot of a kind lies, rendered or not."""
+    folder = CACHE / f"{size[0]}x{size[1]}_{count}_{seed}" / f"{name}-{recipe_hash(name)}"
+    return Shot(name, folder / f"{name}.mp4", folder / f"{name}.gt.json", ALL_KINDS[name])
 
 
 def ensure_shot(name: str, size: tuple[int, int], count: int, seed: int, say: Callable[[str], None] = print) -> Shot:
     """The shot of a kind, rendered if it is not there yet."""
     from tests.bench import render
 
-    kind = KINDS[name]
-    folder = CACHE / f"{size[0]}x{size[1]}_{count}_{seed}" / f"{name}-{recipe_hash(name)}"
-    shot = Shot(name, folder / f"{name}.mp4", folder / f"{name}.gt.json", kind)
+    shot = place_of(name, size, count, seed)
     if shot.movie.exists():
         return shot
-    started = time.monotonic()
-    rng = np.random.default_rng([seed, 9, *name.encode()])
-    place, path = kind.make(count, rng, 100 * seed + list(KINDS).index(name))
+    started, kind = time.monotonic(), ALL_KINDS[name]
+    like = next(iter(SWEEP)) if name in SWEEP else name  # one room, one hand that shakes
+    rng = np.random.default_rng([seed, 9, *like.encode()])
+    place, path = kind.make(count, rng, 100 * seed + list(ALL_KINDS).index(like))
 
     def progress(done: int, total: int) -> None:
         if done % 12 == 0 or done == total:
             say(f"rendering {name}: {done}/{total} frames, {time.monotonic() - started:.0f} s")
 
-    render.render_shot(name, place, path, render.Lens(**kind.lens), size, count, folder, seed, say=progress)
+    render.render_shot(name, place, path, render.Lens(**kind.lens), size, count, shot.movie.parent, seed, say=progress)
+    return shot
+
+
+def rendered_apart(name: str, size: tuple[int, int], count: int, seed: int, say: Callable[[str], None] = print) -> Shot:
+    """The shot of a kind, rendered by a process of its own if need be: a scene's textures leave with it."""
+    shot = place_of(name, size, count, seed)
+    if not shot.movie.exists():
+        wanted = ("--size", f"{size[0]}x{size[1]}", "--frames", str(count), "--seed", str(seed))
+        command = (sys.executable, "-u", "-m", "tests.bench.shots", name, *wanted)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | KEEP_MEMORY) as process:
+            for line in process.stdout:
+                say(line.rstrip())
+        if process.returncode or not shot.movie.exists():
+            sys.exit(f"bench: rendering {name} failed (exit {process.returncode}); see above.")
     return shot
 
 
 def mask_folder(shot: Shot) -> Path | None:
     """A folder of mask images of the shot's movers (white: ignore), made once; None for a shot without masks of all frames."""
     packed = shot.movie.with_name(shot.movie.stem + ".mask.npz")
-    if not packed.exists():
+    if not packed.exists() or shot.truth is None:
         return None
     folder = shot.movie.with_name(shot.movie.stem + ".masks")
+    frames = len(json.loads(shot.truth.read_text(encoding="utf-8"))["frames"])
     with np.load(packed) as data:
-        if "shape" not in data.files or len(data.files) < 2:
+        if "shape" not in data.files or len(data.files) < frames + 1:
             return None
         height, width = data["shape"]
         folder.mkdir(exist_ok=True)
@@ -294,12 +344,12 @@ def make_sample() -> Shot:
 def main(argv: list[str]) -> int:
     """Render shots from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help=f"kinds: {', '.join(KINDS)}, or 'sample'")
+    parser.add_argument("names", nargs="*", help=f"kinds: {', '.join(ALL_KINDS)}, or 'sample'")
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--frames", type=int, default=72)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
-    unknown = [n for n in options.names if n not in KINDS and n != "sample"]
+    unknown = [n for n in options.names if n not in ALL_KINDS and n != "sample"]
     if unknown:
         parser.error(f"no such kind: {', '.join(unknown)}")
     width, height = map(int, options.size.split("x"))

@@ -1,10 +1,12 @@
-"""Figures as a table (markdown): one row per shot and peer, and summaries per peer against the goals."""
+"""Figures as a table (markdown): one row per shot and peer; the summaries around it are those of summaries.py."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from tests.bench import summaries
 from tests.bench.metrics import Truth
+from tests.bench.summaries import OTHERS, best_other, by_shot, focal_range, number, table
 
 # (heading, key in `measures` or of the result itself, format)
 COLUMNS = (
@@ -12,6 +14,8 @@ COLUMNS = (
     ("slip px", "slip_rms_px", "{:.3f}"),
     ("slip max", "slip_max_px", "{:.2f}"),
     ("on plate", "slip_plate_rms_px", "{:.3f}"),
+    ("own tracks fit %", "own_fit_pct", "{:.0f}"),
+    ("own tracks px", "own_rms_px", "{:.3f}"),
     ("rot °", "rotation_rms_deg", "{:.4f}"),
     ("rot max", "rotation_max_deg", "{:.3f}"),
     ("ATE % ext", "ate_oriented_pct_extent", "{:.2f}"),
@@ -27,8 +31,6 @@ COLUMNS = (
     ("× duration", "wall_over_duration", "{:.1f}"),
     ("MB", "peak_mb", "{:.0f}"),
 )
-DEPTH_MEASURES = ("ate_pct_depth", "rotation_rms_deg", "rpe10_rotation_deg", "rpe10_translation_pct_depth", "focal_error_pct",
-                  "cloud_depth_median_pct", "slip_rms_px")  # fmt: skip
 
 
 def baseline_pct(truth: Truth) -> float:
@@ -44,133 +46,176 @@ def _cell(result: dict, key: str, pattern: str) -> str:
         return "/".join(f"{v:.0f}" for v in values) if values[0] is not None else "–"
     if key == "registered":
         return f"{measures['registered']}/{measures['frames']}"
-    value = measures.get(key, result.get(key))
-    return pattern.format(value) if value is not None else "–"
+    return number(measures.get(key, result.get(key)), pattern)
 
 
 def one_line(result: dict) -> str:
     """A result while the bench runs."""
-    cells = [
-        f"{head} {_cell(result, key, pattern)}"
-        for head, key, pattern in COLUMNS
-        if head in ("frames", "slip px", "rot °", "focal %")
-    ]
+    wanted = (
+        ("frames", "own tracks fit %", "own tracks px", "rot °") if result["real"] else ("frames", "slip px", "rot °", "focal %")
+    )
+    cells = [f"{head} {_cell(result, key, pattern)}" for head, key, pattern in COLUMNS if head in wanted]
     words = (result.get("verdict") or {}).get("summary") or result["note"]
     return f"{result['shot']:<16} {result['peer']:<14} {', '.join(cells)}, {result['wall_s']:.0f} s  {words or ''}"
 
 
+def in_order(results: list[dict]) -> list[dict]:
+    """Shot by shot as they first appeared, peers likewise: results that were added later stand with their shot."""
+    shots = list(dict.fromkeys(r["shot"] for r in results))
+    peers = list(dict.fromkeys(r["peer"] for r in results))
+    return sorted(results, key=lambda r: (shots.index(r["shot"]), peers.index(r["peer"])))
+
+
 def report(results: list[dict]) -> str:
-    """The whole table, the verdicts, the summary of each peer, and depth against no depth, as markdown."""
+    """Goals, the whole table, summaries, verdicts and times, as markdown."""
     if not results:
         return "No results."
-    lines = ["Lengths in px at 1920 wide; slip: how far a pinned prop slides; on plate: with each lens's own distortion.", ""]
-    lines.append("| shot | base % | peer | " + " | ".join(head for head, _, _ in COLUMNS) + " |")
-    lines.append("|---" * (3 + len(COLUMNS)) + "|")
-    for r in results:
-        cells = " | ".join(_cell(r, key, pattern) for _, key, pattern in COLUMNS)
-        lines.append(f"| {r['shot']} | {r['baseline_over_depth_pct']:.1f} | {r['peer']} | {cells} |")
-    lines += ["", *_summary(results), *_verdicts(results), *_times(results)]
-    peers = {r["peer"] for r in results}
-    if {"holdfast", "holdfast-none"} <= peers:
-        lines += ["", *depth_against_none(results)]
+    results = in_order(results)
+    rendered = [r for r in results if not r["real"]]
+    sizes = sorted({tuple(r["size"]) for r in rendered})
+    lines = [
+        "# Bench",
+        "",
+        "Shots with exact truth: " + ", ".join(f"{w}×{h}" for w, h in sizes) + ". Lengths in px at 1920 wide.",
+    ]
+    lines += summaries.goals(results)
     lines += _ratios(results)
+    lines += summaries.claims(results)
+    lines += summaries.footage(results)
+    if rendered:
+        lines += [
+            "",
+            "## Every measure",
+            "",
+            "Slip: how far a pinned prop slides; on plate: with each lens's own distortion; own tracks: "
+            "the bench's, that no solver used; base: the widest baseline over the scene's depth.",
+            "",
+        ]
+        rows = (
+            [
+                r["shot"],
+                number(r["baseline_over_depth_pct"], "{:.1f}"),
+                r["peer"],
+                *(_cell(r, key, pattern) for _, key, pattern in COLUMNS),
+            ]
+            for r in rendered
+        )
+        lines += table(("shot", "base %", "peer", *(head for head, _, _ in COLUMNS)), rows)
+    lines += [*_peers(rendered), *_verdicts(results), *_times(results), *summaries.measure_check(rendered)]
     return "\n".join(lines)
 
 
-def _summary(results: list[dict]) -> list[str]:
-    lines = ["| peer | shots | all frames | median slip px | worst slip px | within limit | median rot ° | median × duration |",
-             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+def _peers(results: list[dict]) -> list[str]:
+    rows = []
     for peer in dict.fromkeys(r["peer"] for r in results):
         mine = [r for r in results if r["peer"] == peer]
         slips = [r["measures"].get("slip_rms_px", np.inf) for r in mine]
         limited = [(s, r["limit_px"]) for s, r in zip(slips, mine) if r["limit_px"]]
         within = sum(s <= limit for s, limit in limited)
         turns = [r["measures"].get("rotation_rms_deg", np.inf) for r in mine]
-        full = sum(r["measures"]["registered"] == r["measures"]["frames"] for r in mine)
-        lines.append(
-            f"| {peer} | {len(mine)} | {full} | {np.median(slips):.3f} | {max(slips):.3f} | {within}/{len(limited)} | "
-            f"{np.median(turns):.4f} | {np.median([r['wall_over_duration'] for r in mine]):.1f} |"
+        full = sum(map(summaries.all_registered, mine))
+        rows.append(
+            [
+                peer,
+                str(len(mine)),
+                str(full),
+                f"{np.median(slips):.3f}",
+                f"{max(slips):.3f}",
+                f"{within}/{len(limited)}",
+                f"{np.median(turns):.4f}",
+                f"{np.median([r['wall_over_duration'] for r in mine]):.1f}",
+            ]
         )
-    return lines
+    heads = (
+        "peer",
+        "shots",
+        "all frames",
+        "median slip px",
+        "worst slip px",
+        "within limit",
+        "median rot °",
+        "median × duration",
+    )
+    return ["", "## Peers", "", *table(heads, rows)] if rows else []
 
 
 def _verdicts(results: list[dict]) -> list[str]:
-    mine = [r for r in results if (r.get("verdict") or {}).get("status")]
-    if not mine:
-        return []
-    lines = [
-        "",
-        "| shot | peer | verdict | motion (true) | focal | focal range px | distortion | depth | held-out px |",
-        "|---" * 9 + "|",
-    ]
-    for r in mine:
-        v = r["verdict"]
-        span = v.get("focal_range_px") or ()
-        shown = "–".join(f"{x:.0f}" for x in span) if all(isinstance(x, (int, float)) for x in span) else ""
-        error = f"{v['error_px']:.3f}" if isinstance(v.get("error_px"), (int, float)) else "–"
+    rows = []
+    for r in results:
+        v = r.get("verdict") or {}
+        if not v.get("status"):
+            continue
+        span = focal_range(r)
         motion = v["motion"] + (f" ({r['expected_motion']})" if r["expected_motion"] else "")
-        cells = [r["shot"], r["peer"], v["status"], motion, v["focal"], shown, v["distortion"], v["depth"], error]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return lines
+        cells = (
+            r["shot"],
+            r["peer"],
+            v["status"],
+            motion,
+            v["focal"],
+            f"{span[0]:.0f}–{span[1]:.0f}" if span else "",
+            v["distortion"],
+            v["depth"],
+            number(v.get("error_px")),
+        )
+        rows.append(map(str, cells))
+    heads = (
+        "shot",
+        "peer",
+        "verdict",
+        "motion (true)",
+        "focal",
+        "focal range px",
+        "distortion",
+        "depth",
+        "held-out px of the clip",
+    )
+    return ["", "## Verdicts", "", *table(heads, rows)] if rows else []
 
 
 def _times(results: list[dict]) -> list[str]:
-    lines = ["", "| shot | peer | wall s | stages s |", "|---|---|---|---|"]
-    for r in results:
-        stages = ", ".join(f"{k} {v:.1f}" for k, v in r["stages_s"].items() if v >= 0.05)
-        lines.append(f"| {r['shot']} | {r['peer']} | {r['wall_s']:.1f} | {stages or r['note']} |")
-    return lines
+    def stages(r: dict) -> str:
+        return ", ".join(f"{k} {v:.1f}" for k, v in r["stages_s"].items() if v >= 0.05) or r["note"]
 
-
-def depth_against_none(results: list[dict]) -> list[str]:
-    """How much smaller each error is with depth than without, averaged over small baselines and over the rest."""
-    pairs = {}
-    for r in results:
-        if r["peer"] in ("holdfast", "holdfast-none"):
-            pairs.setdefault(r["shot"], {})[r["peer"]] = r
-    pairs = {k: v for k, v in pairs.items() if len(v) == 2 and v["holdfast"]["baseline_over_depth_pct"] > 0}
-    lines = ["Depth against no depth: mean error with depth as a share of the mean error without.", "",
-             "| shots | " + " | ".join(DEPTH_MEASURES) + " |", "|---" * (1 + len(DEPTH_MEASURES)) + "|"]  # fmt: skip
-    for title, small in (("small baseline", True), ("others that move", False)):
-        group = [v for v in pairs.values() if bool(v["holdfast"]["small_baseline"]) == small]
-        cells = []
-        for key in DEPTH_MEASURES:
-            both = [(v["holdfast"]["measures"].get(key), v["holdfast-none"]["measures"].get(key)) for v in group]
-            both = [(a, b) for a, b in both if a is not None and b is not None]
-            cells.append(f"{100 * sum(a for a, _ in both) / max(sum(b for _, b in both), 1e-12):.0f} %" if both else "–")
-        lines.append(f"| {title} ({len(group)}) | " + " | ".join(cells) + " |")
-    return lines
+    rows = ([r["shot"], r["peer"], f"{r['wall_s']:.1f}", f"{r['wall_over_duration']:.1f}", stages(r)] for r in results)
+    return ["", "## Times", "", *table(("shot", "peer", "wall s", "× duration", "stages s"), rows)]
 
 
 def _ratios(results: list[dict]) -> list[str]:
-    """Slip of the best other solver over Holdfast's, shot by shot."""
-    others = ("colmap", "colmap-global", "blender")
-    shots: dict[str, dict[str, dict]] = {}
-    for r in results:
-        shots.setdefault(r["shot"], {})[r["peer"]] = r
+    """Slip of the best other solver over Holdfast's, shot by shot; a solver that lost frames has not solved the shot."""
     rows = []
-    for shot, by_peer in shots.items():
-        if "holdfast" not in by_peer or not any(p in by_peer for p in others):
+    for shot, peers in by_shot([r for r in results if not r["real"]]).items():
+        if "holdfast" not in peers or not any(p in peers for p in OTHERS):
             continue
-        own = by_peer["holdfast"]["measures"].get("slip_rms_px")
-        # A solver that lost frames has not solved the shot.
-        rest = {p: by_peer[p]["measures"].get("slip_rms_px") for p in others if p in by_peer
-                and by_peer[p]["measures"]["registered_pct"] > 95}  # fmt: skip
-        rest = {p: v for p, v in rest.items() if v is not None}
-        best = min(rest, key=rest.get) if rest else None
-        speed = by_peer["colmap"]["wall_s"] / by_peer["holdfast"]["wall_s"] if "colmap" in by_peer else None
-        cells = [
-            f"{own:.3f}" if own is not None else "–",
-            f"{rest[best]:.3f} ({best})" if best else "none solved it",
-            f"{rest[best] / own:.1f}" if best and own else "–",
-            f"{speed:.1f}" if speed else "–",
-        ]
-        rows.append(f"| {shot} | " + " | ".join(cells) + " |")
-    if not rows:
-        return []
-    return [
-        "",
-        "| shot | Holdfast slip px | best other slip px | times better | times faster than COLMAP incremental |",
-        "|---" * 5 + "|",
-        *rows,
-    ]
+        mine = peers["holdfast"]
+        own, best = mine["measures"].get("slip_rms_px"), best_other(peers)
+
+        def other(name: str, peers: dict[str, dict] = peers) -> str:
+            if name not in peers:
+                return "not run"
+            r = peers[name]
+            m = r["measures"]
+            if not m["registered"]:
+                return "stopped" if r["note"].startswith("stopped") else "no camera"
+            frames = "" if summaries.all_registered(r) else f" ({m['registered']}/{m['frames']})"
+            return number(m.get("slip_rms_px")) + frames
+
+        speed = peers["colmap"]["wall_s"] / mine["wall_s"] if "colmap" in peers else None
+        more = ">" if speed and peers["colmap"]["note"].startswith("stopped") else ""
+        rows.append(
+            [
+                shot,
+                number(own),
+                *map(other, OTHERS),
+                summaries.times(best[1] / own if best and own else None),
+                more + number(speed, "{:.0f}") if speed else "–",
+            ]
+        )
+    heads = (
+        "shot",
+        "Holdfast slip px",
+        *(f"{name} (frames)" for name in OTHERS),
+        "times better than the best",
+        "times faster than COLMAP incremental",
+    )
+    return ["", "## Against other solvers", "", *table(heads, rows)] if rows else []
