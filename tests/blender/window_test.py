@@ -371,14 +371,15 @@ def run(blender: str, package: Path, clip: Path, out: Path, model: str) -> dict:
         window.picture("5_errors")
         window.do("bpy.context.scene.holdfast.overlay = 'NONE'")
 
+        window.do("bpy.context.scene.holdfast.quality = 'best'")  # a solve that outlasts the search for the button
         press_in_panel(window, lambda: window.ask(STATE) == ["running"])
-        time.sleep(2)
+        time.sleep(0.5)
         pressed = press_in_panel(window, lambda: window.ask(STATE) != ["running"])
         while window.ask(STATE) == ["cancelling"]:
             time.sleep(0.02)
         figures["cancel_s"] = round(time.monotonic() - pressed, 2)
-        if window.ask(STATE) != ["cancelled"]:
-            raise Failed("Cancel did not cancel")
+        if (state := window.ask(STATE)) != ["cancelled"]:
+            raise Failed(f"Cancel did not cancel: {state}")
         window.picture("6_cancelled")
     return figures
 
