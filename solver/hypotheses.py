@@ -15,8 +15,6 @@ from .view import ShotView
 FOCAL_OVER_WIDTH = (0.7, 1.2, 2.2)
 DEFAULT_FOCAL_OVER_WIDTH = 1.3
 MAX_STILL_PX = 0.35
-DOUBTFUL_COST = 12.0  # mean saturating cost of a start's pixels: right ones have 3 to 8 where little moves, wrong ones 15 to 30
-SAME_FOCAL = 0.02  # of log focal: starts nearer to each other than this have found the same
 
 
 def start_frames(view: ShotView, wanted: int, need_depth: bool) -> np.ndarray:
@@ -130,11 +128,6 @@ def found_options(started: Started, frames: np.ndarray) -> StartOptions:
     return replace(started.options, focal_px=float(np.exp(np.median(started.world.log_focal[frames]))))
 
 
-def _alike(a: StartOptions, b: StartOptions) -> bool:
-    same_kind = (a.translation, a.focal_varies) == (b.translation, b.focal_varies)
-    return same_kind and abs(np.log(a.focal_px / b.focal_px)) < SAME_FOCAL
-
-
 def best_starts(
     view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: list[StartOptions], seed: int, progress=None
 ) -> tuple[list[Started], bool]:
@@ -145,7 +138,7 @@ def best_starts(
     turning: list[Started] = []
     travels = False
     small: dict[StartOptions, Started] = {}
-    afresh: list[StartOptions] = []
+    best: list[StartOptions] = []
     if len(options) > 2 and len(frames) >= 9:
         few = frames[np.unique(np.linspace(0, len(frames) - 1, max(6, len(frames) // 2)).round().astype(int))]
         with_depth = np.intersect1d(frames, view.keys)
@@ -164,9 +157,10 @@ def best_starts(
         turning = [h for h in heats if not h.options.translation]
         travels = bool(moving and turning and turning[0].cost > 3 * moving[0].cost + 1)
         small = {found_options(h, few): h for h in heats}
-        close = [found_options(h, few) for h in heats if h.cost < 1.6 * heats[0].cost + 0.5]
-        # two that came to the same place are one
-        options = close[:1] + [o for o in close[1:] if not _alike(o, close[0])][:1]
+        best = [found_options(h, few) for h in heats[:2] if h.cost < 1.6 * heats[0].cost + 0.5]
+        # once more by all tracks, and carried on as well: the one finds the way out of a mirror image (with hardly any parallax
+        # few tracks are content with either), the other keeps along a wide arc what was found
+        options = list(best)
         if moving and turning and turning[0].cost < 2.5 * moving[0].cost + 0.5 and not any(not o.translation for o in options):
             options.append(found_options(turning[0], few))  # far fewer unknowns: it need not fit quite as well as yet
         if moving and turning and not travels:
@@ -175,14 +169,12 @@ def best_starts(
             pan = replace(moving[0].options, focal_px=focal, focal_varies=False)
             if not any(o.translation and not o.focal_varies and abs(o.focal_px / focal - 1) < 0.04 for o in options):
                 options.append(pan)
-        if heats[0].cost > DOUBTFUL_COST:
-            afresh = options[:1]  # what few tracks found may be no good: once more by all of them
 
     def in_full(job: tuple[StartOptions, Started | None]) -> Started:
         options, found = job
         return start(view, frames, tracks, options, seed) if found is None else grow(view, found, frames, tracks, options, seed)
 
-    done = side_by_side(in_full, [(o, small.get(o)) for o in options] + [(o, None) for o in afresh])
+    done = side_by_side(in_full, [(o, None) for o in best] + [(o, small.get(o)) for o in options if o not in best[1:]])
     done.sort(key=lambda s: s.cost)
     if turning and done[0].options.translation:
         travels |= turning[0].cost > 3 * done[0].cost + 1

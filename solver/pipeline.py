@@ -14,6 +14,7 @@ from .finish import assemble
 from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, best_starts, candidates, choose_tracks, is_still, start_frames
 from .initialise import Started, lift, start
 from .lens_range import LensRange, hold_at_prior, judge_focal
+from .mirror import better_of_mirror
 from .movers import explained, smooth_movers
 from .parallel import side_by_side
 from .preview import Preview
@@ -242,7 +243,8 @@ def reconstruct(
         settled.append(settle(view, settings, start(view, frames, chosen, bent, settings.seed), frames, chosen, use_depth))
     progress("start", len(starts) + 1, len(starts) + 2)
     best, chosen = freed_of_movers(view, settings, effort, settled, frames, chosen, tracks, use_depth)
-    model, state = best.model, best.state
+    model = best.model
+    state = better_of_mirror(view, best.state, model, frames, chosen, tracks)
     progress("start", len(starts) + 2, len(starts) + 2)
     watch.lap("start")
     preview.solved("start", view, state, colour, int(frames[len(frames) // 2]))

@@ -1,0 +1,72 @@
+"""The mirror image of a reconstruction: near things far, far things near, and the camera travelling the other way.
+
+With hardly any parallax both explain the tracks almost equally well (the two-fold ambiguity of affine views; Szeliski and Kang,
+"Shape ambiguities in structure from motion", PAMI 1997), and a start may end in either one. Which is right shows when the other
+is tried.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .bundle_model import rotation_exp
+from .initialise import lift
+from .reconstruct import Model, State, adjust_state, classify
+from .selfcheck import compare, measure
+from .view import ShotView, World
+
+NEAREST_SHARE = 0.1  # of the middle inverse depth; what would come out behind the farthest stays in front of the camera
+ITERATIONS = (25, 15)
+UNIT_SIGMAS = 0.25  # px for a state whose residuals are as large as the tracker says
+
+
+def mirrored(view: ShotView, world: World, frames: np.ndarray) -> World:
+    """The world with inverse depths turned about their median, seen from the middle frame, and centres about that frame's."""
+    out = world.copy()
+    middle = int(frames[len(frames) // 2])
+    known = np.nonzero(world.known)[0]
+    points = world.origin[known] + world.direction[known] / np.maximum(world.rho[known], 1e-5)[:, None]
+    q = points @ world.rotation[middle].T + world.translation[middle]
+    ahead = q[:, 2] > 1e-6
+    known, q = known[ahead], q[ahead]
+    inverse = 1 / q[:, 2]
+    centre = float(np.median(inverse))
+    turned = np.maximum(2 * centre - inverse, NEAREST_SHARE * centre)
+    ray = np.concatenate([q[:, :2] * inverse[:, None], np.ones((len(q), 1))], 1)
+    length = np.linalg.norm(ray, axis=1)
+    eye = world.centre(middle)
+    out.origin[known] = eye
+    out.direction[known] = ray / length[:, None] @ world.rotation[middle]
+    out.rho[known] = turned / length
+    for f in np.nonzero(world.registered)[0]:
+        offset = world.centre(int(f)) - eye
+        # what the two paths shift everything by is made up for by turning
+        sideways = world.rotation[middle] @ offset
+        turn = 2 * centre * np.array([sideways[1], -sideways[0], 0.0])
+        out.rotation[f] = world.rotation[f] @ world.rotation[middle].T @ rotation_exp(turn) @ world.rotation[middle]
+        out.translation[f] = -out.rotation[f] @ (eye - offset)
+    out.key_scale, out.key_shift = {}, {}  # aligned anew
+    return out
+
+
+def better_of_mirror(
+    view: ShotView, state: State, model: Model, frames: np.ndarray, chosen: np.ndarray, jury: np.ndarray
+) -> State:
+    """The state, or its mirror image where that explains the jury's tracks (N,) bool better once it is adjusted alike.
+
+    chosen (N,) bool: the tracks the state rests on.
+    """
+    if not model.translation:
+        return state
+    other = State(mirrored(view, state.world, frames), state.label.copy(), state.scale)
+    for iterations in ITERATIONS:
+        adjust_state(view, other, frames, chosen, model, iterations=iterations)
+        classify(view, other, frames, chosen, model)
+    errors = []
+    for s in (state, other):
+        whole = s.world.copy()
+        for f in frames:
+            rows = view.rows_of(int(f))
+            lift(view, whole, int(f), rows[jury[view.tracks.track[rows]]], model.depth)
+        errors.append(measure(view, State(whole, s.label, s.scale), frames, jury, True, UNIT_SIGMAS * state.scale))
+    return other if compare(*errors)[1] > 0 else state
