@@ -118,6 +118,12 @@ def lift(view: ShotView, world: World, frame: int, rows: np.ndarray, use_depth: 
     world.known[new] = True
 
 
+def lift_seen(view: ShotView, world: World, frame: int, tracks: np.ndarray, use_depth: bool) -> None:
+    """`lift` for those of the tracks (N,) bool that the frame sees."""
+    rows = view.rows_of(frame)
+    lift(view, world, frame, rows[tracks[view.tracks.track[rows]]], use_depth)
+
+
 def _raw_inverse_depth(view: ShotView, value: np.ndarray) -> np.ndarray:
     """Before any point is known: inverse depth with median 1."""
     if view.depth_is_log:
@@ -168,8 +174,7 @@ def start(view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: Start
     pair = begin(view, world, frames, tracks, options.focal_px) if options.essential else ()
     reference = pair[0] if pair else reference_frame(view, frames, options.use_depth)
     world.registered[reference] = True
-    rows = view.rows_of(reference)
-    lift(view, world, reference, rows[tracks[view.tracks.track[rows]]], options.use_depth)
+    lift_seen(view, world, reference, tracks, options.use_depth)
     rng = np.random.default_rng(seed)
     trust = np.ones(view.tracks.track_count)
     order = [step for step in _outwards(frames, reference) if step[0] not in pair]
@@ -178,19 +183,25 @@ def start(view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: Start
     for count, (frame, neighbour) in enumerate(order):
         register(view, world, frame, neighbour, tracks, trust, options, rng)
         done.append(frame)
-        rows = view.rows_of(frame)
-        lift(view, world, frame, rows[tracks[view.tracks.track[rows]]], options.use_depth)
+        lift_seen(view, world, frame, tracks, options.use_depth)
         last = count == len(order) - 1
         if len(done) >= next_adjustment or last:
             next_adjustment = int(np.ceil(1.6 * len(done)))
             registered = np.sort(done)
-            adjust(view, world, registered, tracks & (trust > 0.25), options, iterations=8, width=8.0)
-            update_trust(view, world, registered, tracks, trust, options)
-            if last:
-                adjust(view, world, registered, tracks & (trust > 0.25), options, iterations=20, width=4.0)
+            adjust_trusted(view, world, registered, tracks, trust, options, last)
         if progress is not None:
             progress(count + 1, len(order))
     return Started(world, cost_of(view, world, np.sort(done), tracks), options, trust)
+
+
+def adjust_trusted(
+    view: ShotView, world: World, frames: np.ndarray, tracks: np.ndarray, trust: np.ndarray, options: StartOptions, last: bool
+) -> None:
+    """Adjust what is trusted and trust anew; the last time, adjust by that trust until little changes."""
+    adjust(view, world, frames, tracks & (trust > 0.25), options, iterations=8, width=8.0)
+    update_trust(view, world, frames, tracks, trust, options)
+    if last:
+        adjust(view, world, frames, tracks & (trust > 0.25), options, iterations=20, width=4.0)
 
 
 def grow(view: ShotView, small: Started, frames: np.ndarray, tracks: np.ndarray, options: StartOptions, seed: int = 0) -> Started:
@@ -199,19 +210,15 @@ def grow(view: ShotView, small: Started, frames: np.ndarray, tracks: np.ndarray,
     rng = np.random.default_rng(seed)
     have = np.nonzero(world.registered)[0]
     for frame in have:
-        rows = view.rows_of(int(frame))
-        lift(view, world, int(frame), rows[tracks[view.tracks.track[rows]]], options.use_depth)
+        lift_seen(view, world, int(frame), tracks, options.use_depth)
     todo = list(np.setdiff1d(frames, have))
     while todo:
         frame = int(min(todo, key=lambda f: np.abs(have - f).min()))
         register(view, world, frame, int(have[np.argmin(np.abs(have - frame))]), tracks, trust, options, rng)
-        rows = view.rows_of(frame)
-        lift(view, world, frame, rows[tracks[view.tracks.track[rows]]], options.use_depth)
+        lift_seen(view, world, frame, tracks, options.use_depth)
         have = np.sort(np.r_[have, frame])
         todo.remove(frame)
-    adjust(view, world, have, tracks & (trust > 0.25), options, iterations=8, width=8.0)
-    update_trust(view, world, have, tracks, trust, options)
-    adjust(view, world, have, tracks & (trust > 0.25), options, iterations=20, width=4.0)
+    adjust_trusted(view, world, have, tracks, trust, options, last=True)
     return Started(world, cost_of(view, world, have, tracks), options, trust)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .bundle_model import rotation_exp
-from .initialise import lift
+from .initialise import lift_seen
 from .reconstruct import Model, State, adjust_state, classify
 from .selfcheck import compare, measure
 from .view import ShotView, World
@@ -20,13 +20,12 @@ ITERATIONS = (25, 15)
 UNIT_SIGMAS = 0.25  # px for a state whose residuals are as large as the tracker says
 
 
-def mirrored(view: ShotView, world: World, frames: np.ndarray) -> World:
+def mirrored(world: World, frames: np.ndarray) -> World:
     """The world with inverse depths turned about their median, seen from the middle frame, and centres about that frame's."""
     out = world.copy()
     middle = int(frames[len(frames) // 2])
     known = np.nonzero(world.known)[0]
-    points = world.origin[known] + world.direction[known] / np.maximum(world.rho[known], 1e-5)[:, None]
-    q = points @ world.rotation[middle].T + world.translation[middle]
+    q = world.points(known) @ world.rotation[middle].T + world.translation[middle]
     ahead = q[:, 2] > 1e-6
     known, q = known[ahead], q[ahead]
     inverse = 1 / q[:, 2]
@@ -58,7 +57,7 @@ def better_of_mirror(
     """
     if not model.translation:
         return state
-    other = State(mirrored(view, state.world, frames), state.label.copy(), state.scale)
+    other = State(mirrored(state.world, frames), state.label.copy(), state.scale)
     for iterations in ITERATIONS:
         adjust_state(view, other, frames, chosen, model, iterations=iterations)
         classify(view, other, frames, chosen, model)
@@ -66,7 +65,6 @@ def better_of_mirror(
     for s in (state, other):
         whole = s.world.copy()
         for f in frames:
-            rows = view.rows_of(int(f))
-            lift(view, whole, int(f), rows[jury[view.tracks.track[rows]]], model.depth)
+            lift_seen(view, whole, int(f), jury, model.depth)
         errors.append(measure(view, State(whole, s.label, s.scale), frames, jury, True, UNIT_SIGMAS * state.scale))
     return other if compare(*errors)[1] > 0 else state

@@ -12,7 +12,7 @@ import numpy as np
 from .errors import EXIT_UNSOLVED, HoldfastError
 from .finish import assemble
 from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, best_starts, candidates, choose_tracks, is_still, start_frames
-from .initialise import Started, lift, start
+from .initialise import Started, lift, lift_seen, start
 from .lens_range import LensRange, hold_at_prior, judge_focal
 from .mirror import better_of_mirror
 from .movers import explained, smooth_movers
@@ -330,8 +330,7 @@ def settle(
     if keep_out is not None:
         state.label[keep_out] = LABEL_MOVER
         for f in frames:
-            rows = view.rows_of(int(f))
-            lift(view, state.world, int(f), rows[chosen[view.tracks.track[rows]]], use_depth)
+            lift_seen(view, state.world, int(f), chosen, use_depth)
     model = base_model(view, settings, started, use_depth)
     trim(view, state, frames, chosen, model)
     return Settled(started, model, state)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .bundle import Adjustment
 from .bundle_model import Freedom
-from .initialise import Started, StartOptions, align_keys, depth_strength, lift, register
+from .initialise import Started, StartOptions, align_keys, depth_strength, lift, lift_seen, register
 from .movers import relabel, residual_scale
 from .resection import refine_points, resect
 from .types import LABEL_STATIC
@@ -155,8 +155,7 @@ def extend(
     trust = np.where(state.label == LABEL_STATIC, 1.0, 0.05)
     have = np.nonzero(world.registered)[0]
     for f in have:
-        rows = view.rows_of(f)
-        lift(view, world, f, rows[tracks[view.tracks.track[rows]]], options.use_depth)
+        lift_seen(view, world, f, tracks, options.use_depth)
     todo = np.setdiff1d(frames, have)
     # nearest to a registered frame first
     while len(todo):
@@ -170,8 +169,7 @@ def extend(
             _interpolate(world, frame, have)
             resect_frames(view, state, np.array([frame]), tracks, model)
             world.registered[frame] = True
-        rows = view.rows_of(frame)
-        lift(view, world, frame, rows[tracks[view.tracks.track[rows]]], options.use_depth)
+        lift_seen(view, world, frame, tracks, options.use_depth)
         have = np.sort(np.r_[have, frame])
         todo = np.delete(todo, at)
         on_frame(frame)

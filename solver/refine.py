@@ -15,7 +15,7 @@ from .edits import only
 from .finish import assemble
 from .gauge import laid_over
 from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, start_frames
-from .initialise import lift
+from .initialise import lift_seen
 from .lens_range import LensRange, stretch
 from .pipeline import Effort, Stopwatch, check_trackable, judge_lens, reconstruct, still
 from .preview import Preview
@@ -268,8 +268,7 @@ def _from_here(
     elif not model.focal_varies:
         state.world.log_focal[:] = np.log(np.median(solution.focal_px))
     for f in [*view.keys, *range(view.frame_count)]:
-        rows = view.rows_of(f)
-        lift(view, state.world, f, rows[usable[view.tracks.track[rows]]], model.depth and model.translation)
+        lift_seen(view, state.world, f, usable, model.depth and model.translation)
     frames = np.union1d(start_frames(view, effort.solve_frames, bool(view.keys)), view.keys).astype(int)
     progress("start", 1, 1)
     watch.lap("start")

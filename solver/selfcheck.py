@@ -168,7 +168,7 @@ def contend(
 
 def flatten(world) -> None:
     """Make a world of directions only: every camera in one place."""
-    points = world.origin + world.direction / np.maximum(world.rho, 1e-5)[:, None]
+    points = world.points()
     centre = np.mean([world.centre(int(f)) for f in np.nonzero(world.registered)[0]], axis=0)
     ray = points - centre
     world.direction = ray / np.linalg.norm(ray, axis=1, keepdims=True)

@@ -17,7 +17,7 @@ from .errors import EXIT_UNSOLVED, EXIT_USAGE, HoldfastError
 from .finish import assemble
 from .gauge import laid_over
 from .held_cameras import adjust_part
-from .initialise import StartOptions, lift, register
+from .initialise import StartOptions, lift, lift_seen, register
 from .lens_range import LensRange
 from .masks import open_masks
 from .movers import residual_scale
@@ -142,8 +142,7 @@ def _solve(
             break
     adjust_part(view, state, window, part, tracks, model, iterations=8)
     for f in part:  # what was held out, or came late, gets a point
-        rows = view.rows_of(int(f))
-        lift(view, world, int(f), rows[usable[view.tracks.track[rows]]], model.depth and model.translation)
+        lift_seen(view, world, int(f), usable, model.depth and model.translation)
     everything = np.arange(view.frame_count)
     classify(view, state, everything, tracks, model)
     progress("adjust", 5, 5)
@@ -234,8 +233,7 @@ def _find_cameras(
     )
     seam = kept[(kept >= part[0] - SEAM_FRAMES) & (kept <= part[-1] + SEAM_FRAMES)]
     for f in seam:
-        rows = view.rows_of(int(f))
-        lift(view, world, int(f), rows[tracks[view.tracks.track[rows]]], options.use_depth)
+        lift_seen(view, world, int(f), tracks, options.use_depth)
     problem = view.problem(seam, tracks & fresh & world.known, min_views=4, depth=False)
     if len(problem.tracks):
         x = refine_points(problem.obs, world.gather(problem, view.depth_is_log), translation=model.translation)

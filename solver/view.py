@@ -203,11 +203,13 @@ class World:
         """(3,) position of a camera."""
         return -self.rotation[frame].T @ self.translation[frame]
 
+    def points(self, tracks: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """(n, 3) world positions of the given tracks' points; points at infinity are put far away."""
+        return self.origin[tracks] + self.direction[tracks] / np.maximum(self.rho[tracks], MIN_RHO)[:, None]
+
     def depth_in(self, frame: int, tracks: np.ndarray) -> np.ndarray:
         """Depth of points in a camera; the caller picks known ones."""
-        rho = np.maximum(self.rho[tracks], MIN_RHO)
-        world = self.origin[tracks] + self.direction[tracks] / rho[:, None]
-        return world @ self.rotation[frame][2] + self.translation[frame][2]
+        return self.points(tracks) @ self.rotation[frame][2] + self.translation[frame][2]
 
     def rescale(self, factor: float) -> None:
         """Make the scene factor times as large."""

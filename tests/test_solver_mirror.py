@@ -42,11 +42,11 @@ def path_of(world: World) -> np.ndarray:
 
 
 def test_mirroring_twice_gives_the_scene_back(pan):
-    view, world = pan
+    _, world = pan
     frames = np.arange(FRAMES)
-    there = mirrored(view, world, frames)
+    there = mirrored(world, frames)
     assert np.allclose(path_of(there)[0], -path_of(world)[0])
-    back = mirrored(view, there, frames)
+    back = mirrored(there, frames)
     assert np.allclose(path_of(back), path_of(world), atol=1e-9)
     known = world.known & back.known
     assert np.median(np.abs(back.depth_in(8, known) / world.depth_in(8, known) - 1)) < 0.02
@@ -57,7 +57,7 @@ def test_a_start_in_the_mirror_finds_out(pan):
     frames, everything = np.arange(FRAMES), np.ones(POINTS, bool)
     model = Model(depth=False, focal_free=True, focal_prior_log=float(np.log(FOCAL_PX)))
     label = np.full(POINTS, LABEL_STATIC)
-    wrong = State(mirrored(view, world, frames), label.copy(), 2.0)
+    wrong = State(mirrored(world, frames), label.copy(), 2.0)
     found = better_of_mirror(view, wrong, model, frames, everything, everything)
     assert found is not wrong
     true_path, path = path_of(world), path_of(found.world)
