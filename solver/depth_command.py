@@ -95,6 +95,7 @@ def _depth(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> None
     from .report import prepare_output
 
     began = time.monotonic()
+    open_clip(options.clip, min_frames=1)  # a clip that is not there leaves no folder behind
     folder = prepare_output(options.out)
     if options.threads > 0:
         cv2.setNumThreads(options.threads)
