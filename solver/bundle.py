@@ -226,7 +226,7 @@ class Adjustment:
             gradient[where] += g
 
     def reduce(self, lin: _Linear, damping: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Reduced system (N, N), right side (N,) and the damped points' inverses (P, 3, 3)."""
+        """Reduced system (N, N), its upper triangle alone, right side (N,) and the damped points' inverses (P, 3, 3)."""
         obs, d = self.obs, self.d
         point = lin.point.copy()
         i3 = np.arange(3)
@@ -262,7 +262,6 @@ class Adjustment:
                 view[obs.depth_key[use], :, depth_point[use] - p0, :] = half_key[use]
             e = e.reshape(rows + len(border), n * 3)
             product = dsyrk(1.0, e.T, trans=1, lower=0)  # upper triangle of e e^T
-            product = np.triu(product) + np.triu(product, 1).T
             where = np.concatenate([np.arange(f0 * d, f1 * d), border])
             if len(border) == 0:
                 reduced[f0 * d : f1 * d, f0 * d : f1 * d] -= product

@@ -11,9 +11,11 @@ and the point's depth is q_z / rho.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 MIN_RHO = 1e-5
 
@@ -74,6 +76,11 @@ class Unknowns:
         """(P, 3) world positions; points at infinity are put far away."""
         return self.origin + self.direction / np.maximum(self.rho, MIN_RHO)[:, None]
 
+    @cached_property
+    def across(self) -> tuple[np.ndarray, np.ndarray]:
+        """Two unit vectors across each direction, along which it may change."""
+        return tangent(self.direction)
+
     def centres(self) -> np.ndarray:
         """(F, 3) camera positions."""
         return -np.einsum("fji,fj->fi", self.rotation, self.translation)
@@ -111,23 +118,9 @@ class Freedom:
         return tuple(names)
 
 
-def skew(v: np.ndarray) -> np.ndarray:
-    """(..., 3) to (..., 3, 3)."""
-    out = np.zeros(v.shape[:-1] + (3, 3))
-    out[..., 0, 1], out[..., 0, 2], out[..., 1, 2] = -v[..., 2], v[..., 1], -v[..., 0]
-    out[..., 1, 0], out[..., 2, 0], out[..., 2, 1] = v[..., 2], -v[..., 1], v[..., 0]
-    return out
-
-
 def rotation_exp(w: np.ndarray) -> np.ndarray:
-    """Rodrigues, (..., 3) to (..., 3, 3)."""
-    angle = np.linalg.norm(w, axis=-1)[..., None, None]
-    k = skew(w)
-    small = angle < 1e-7
-    safe = np.where(small, 1.0, angle)
-    a = np.where(small, 1.0 - angle**2 / 6, np.sin(safe) / safe)
-    b = np.where(small, 0.5 - angle**2 / 24, (1 - np.cos(safe)) / safe**2)
-    return np.eye(3) + a * k + b * (k @ k)
+    """Rotation vectors (n, 3) to matrices (n, 3, 3)."""
+    return Rotation.from_rotvec(w).as_matrix()
 
 
 def tangent(n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -244,7 +237,7 @@ def pixel_jacobians(
             wide[:, 0, at], wide[:, 1, at] = along * u, along * v
     if free.points:
         # d q / d (e1, e2, rho) = R (e1, e2, origin) + (0, 0, t)
-        basis = np.stack([*tangent(x.direction), x.origin], 2)
+        basis = np.stack([*x.across, x.origin], 2)
         by_point = out.by_point
         by_point[:] = (dq @ x.rotation[cam]) @ basis[point]
         by_point[:, :, 2] += np.einsum("mki,mi->mk", dq, x.translation[cam])
@@ -274,7 +267,7 @@ def depth_jacobians(obs: Observations, x: Unknowns, proj: Projection, free: Free
     by_cam = np.zeros((len(at), 7 if free.focal_varies else 6))
     by_point = np.zeros((len(at), 3))
     by_key = np.zeros((len(at), 2))
-    e1, e2 = tangent(x.direction)
+    e1, e2 = x.across
     turned = x.rotation[cam]
     dz1 = np.einsum("mj,mj->m", turned[:, 2], e1[point])
     dz2 = np.einsum("mj,mj->m", turned[:, 2], e2[point])
@@ -300,24 +293,26 @@ def depth_jacobians(obs: Observations, x: Unknowns, proj: Projection, free: Free
 def step(x: Unknowns, d_cam: np.ndarray, d_lens: np.ndarray, d_key: np.ndarray, d_point: np.ndarray, free: Freedom) -> Unknowns:
     """Apply a step of the linearised system: d_cam (F, 6 or 7), d_lens (L,), d_key (K, 2), d_point (P, 3)."""
     turn = rotation_exp(d_cam[:, :3])
-    changed: dict = {"rotation": turn @ x.rotation, "translation": np.einsum("fij,fj->fi", turn, x.translation) + d_cam[:, 3:6]}
-    if free.focal_varies:
-        changed["log_focal"] = x.log_focal + d_cam[:, 6]
+    rotation = turn @ x.rotation
+    translation = (turn @ x.translation[:, :, None])[:, :, 0] + d_cam[:, 3:6]
+    log_focal = x.log_focal + d_cam[:, 6] if free.focal_varies else x.log_focal
+    lens = {"k1": x.k1, "k2": x.k2, "row_time": x.row_time}
     for name, value in zip(free.lens_columns, d_lens, strict=True):
         if name == "focal":
-            changed["log_focal"] = x.log_focal + value
+            log_focal = x.log_focal + value
         else:
-            changed[name] = getattr(x, name) + float(value)
-    changed["key_scale"] = x.key_scale + d_key[:, 0]
-    changed["key_shift"] = x.key_shift + d_key[:, 1]
+            lens[name] += float(value)
+    direction, rho = x.direction, x.rho
     if free.points:
-        e1, e2 = tangent(x.direction)
-        n = x.direction + d_point[:, :1] * e1 + d_point[:, 1:2] * e2
-        length = np.linalg.norm(n, axis=1)
-        changed["direction"] = n / length[:, None]
-        # q is homogeneous: dividing the direction by its length divides rho as well
-        rho = (x.rho + d_point[:, 2]) / length
-        changed["rho"] = (
-            np.where(x.rho > MIN_RHO, np.maximum(rho, 0.1 * x.rho), np.maximum(rho, 0.0)) if free.translation else x.rho
-        )
-    return replace(x, **changed)
+        e1, e2 = x.across
+        n = direction + d_point[:, :1] * e1 + d_point[:, 1:2] * e2
+        length = np.sqrt((n * n).sum(1))
+        direction = n / length[:, None]
+        if free.translation:
+            # q is homogeneous: dividing the direction by its length divides rho as well
+            nearer = (rho + d_point[:, 2]) / length
+            rho = np.maximum(nearer, np.where(rho > MIN_RHO, 0.1 * rho, 0.0))
+    scale, shift = x.key_scale + d_key[:, 0], x.key_shift + d_key[:, 1]
+    return Unknowns(
+        rotation, translation, log_focal, lens["k1"], lens["k2"], lens["row_time"], direction, rho, x.origin, scale, shift
+    )

@@ -15,6 +15,7 @@ from .view import ShotView
 FOCAL_OVER_WIDTH = (0.7, 1.2, 2.2)
 DEFAULT_FOCAL_OVER_WIDTH = 1.3
 MAX_STILL_PX = 0.35
+SAME_FOCAL = 0.02  # in log
 
 
 def start_frames(view: ShotView, wanted: int, need_depth: bool) -> np.ndarray:
@@ -128,6 +129,12 @@ def found_options(started: Started, frames: np.ndarray) -> StartOptions:
     return replace(started.options, focal_px=float(np.exp(np.median(started.world.log_focal[frames]))))
 
 
+def alike(one: StartOptions, other: StartOptions) -> bool:
+    """Whether two starts that have found their focal length have found the same."""
+    kind = (one.translation, one.focal_varies) == (other.translation, other.focal_varies)
+    return kind and abs(np.log(one.focal_px / other.focal_px)) < SAME_FOCAL
+
+
 def best_starts(
     view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: list[StartOptions], seed: int, progress=None
 ) -> tuple[list[Started], bool]:
@@ -157,7 +164,10 @@ def best_starts(
         turning = [h for h in heats if not h.options.translation]
         travels = bool(moving and turning and turning[0].cost > 3 * moving[0].cost + 1)
         small = {found_options(h, few): h for h in heats}
-        best = [found_options(h, few) for h in heats[:2] if h.cost < 1.6 * heats[0].cost + 0.5]
+        best = [found_options(heats[0], few)]
+        second = found_options(heats[1], few)
+        if heats[1].cost < 1.6 * heats[0].cost + 0.5 and not alike(second, best[0]):
+            best.append(second)
         # once more by all tracks, and carried on as well: the one finds the way out of a mirror image (with hardly any parallax
         # few tracks are content with either), the other keeps along a wide arc what was found
         options = list(best)

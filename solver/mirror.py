@@ -48,15 +48,15 @@ def mirrored(world: World, frames: np.ndarray) -> World:
     return out
 
 
-def better_of_mirror(
+def better_mirror(
     view: ShotView, state: State, model: Model, frames: np.ndarray, chosen: np.ndarray, jury: np.ndarray
-) -> State:
-    """The state, or its mirror image where that explains the jury's tracks (N,) bool better once it is adjusted alike.
+) -> State | None:
+    """The state's mirror image where that explains the jury's tracks (N,) bool better once it is adjusted alike.
 
     chosen (N,) bool: the tracks the state rests on.
     """
     if not model.translation:
-        return state
+        return None
     other = State(mirrored(state.world, frames), state.label.copy(), state.scale)
     for iterations in ITERATIONS:
         adjust_state(view, other, frames, chosen, model, iterations=iterations)
@@ -67,4 +67,4 @@ def better_of_mirror(
         for f in frames:
             lift_seen(view, whole, int(f), jury, model.depth)
         errors.append(measure(view, State(whole, s.label, s.scale), frames, jury, True, UNIT_SIGMAS * state.scale))
-    return other if compare(*errors)[1] > 0 else state
+    return other if compare(*errors)[1] > 0 else None

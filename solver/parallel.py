@@ -10,7 +10,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ def side_by_side(
 ) -> list[Result]:
     """The results of `work` on each item, in the items' order; done(count) is called, in this thread, as pieces are finished."""
     items = list(items)
-    if len(items) < 2 or (os.cpu_count() or 1) < 2:
+    if len(items) < 2 or (os.cpu_count() or 1) < 2 or multiprocessing.current_process().daemon:  # a child has a core of its own
         results = [work(item) for item in items]
     elif sys.platform == "linux":
         results = _with_a_child(work, items, done)
@@ -33,6 +34,21 @@ def side_by_side(
     if done is not None:
         done(len(items))
     return results
+
+
+def ahead(work: Callable[[Item], Result], items: Iterable[Item], depth: int = 3) -> Iterator[Result]:
+    """The results of `work` on each item, in order, made in a thread of its own up to `depth` items before they are asked for.
+
+    For work that lets go of Python's lock, as OpenCV does.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _with_a_child(work: Callable[[Item], Result], items: list[Item], done: Callable[[int], None] | None) -> list[Result]:

@@ -20,6 +20,9 @@ AFFINE_STEP_PER_FRAME = 0.01
 # Residuals beyond this many robust deviations are taken for something in front of the patch.
 OCCLUSION_CUT = 2.5
 SPREAD_STEP = 3  # every third sample tells the spread of a patch's residuals well enough
+SMALL_STEP_PX = 0.3  # after a longer step a patch looks different enough for a new normal matrix
+ENOUGH_PX = 0.05  # a step below this is the last one: the next would be a small part of it
+LONGEST_STEP = np.array([2.0, 2.0, 0.1, 0.1, 0.1, 0.1])  # px, and affine terms
 
 
 @dataclass
@@ -35,8 +38,8 @@ class Templates:
     contrast: np.ndarray
     normal: np.ndarray
 
-    def take(self, index: np.ndarray) -> Templates:
-        """The templates of the given rows."""
+    def take(self, index: np.ndarray | slice) -> Templates:
+        """The templates of the given rows; of a slice a view."""
         return Templates(self.values[index], self.jacobian[index], self.contrast[index], self.normal[index])
 
     @staticmethod
@@ -69,6 +72,8 @@ class PatchGrid:
         gx, gy = np.meshgrid(r, r)
         self.x, self.y = gx.ravel(), gy.ravel()
         distance2 = (self.x**2 + self.y**2) / (radius + 0.5) ** 2
+        inside = distance2 <= 1.0  # the corners weigh next to nothing and take a fifth of the time
+        self.x, self.y, distance2 = self.x[inside], self.y[inside], distance2[inside]
         self.window = np.exp(-1.5 * distance2).astype(np.float32)
         self.window /= self.window.sum()
 
@@ -76,25 +81,27 @@ class PatchGrid:
 def bilinear(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Values of a float32 image (H, W) at x, y (any shape), clamped at the border. Full float precision, unlike cv2.remap."""
     h, w = image.shape
-    x = np.clip(x, 0, w - 1.001, dtype=np.float32)
-    y = np.clip(y, 0, h - 1.001, dtype=np.float32)
-    xi = x.astype(np.int32)
-    yi = y.astype(np.int32)
-    x -= xi  # in place: stays float32
-    y -= yi
-    yi *= w
-    yi += xi
+    x = np.maximum(x, np.float32(0), dtype=np.float32)
+    y = np.maximum(y, np.float32(0), dtype=np.float32)
+    np.minimum(x, np.float32(w - 1.001), out=x)
+    np.minimum(y, np.float32(h - 1.001), out=y)
+    at = y.astype(np.intp)  # take's own index type: anything else is converted anew by each of the four
+    y -= at  # in place: stays float32
+    at *= w
+    xi = x.astype(np.intp)
+    x -= xi
+    at += xi
     flat = image.ravel()
-    top = flat.take(yi, mode="clip")
-    yi += 1
-    side = flat.take(yi, mode="clip")
+    top = flat.take(at, mode="clip")
+    at += 1
+    side = flat.take(at, mode="clip")
     side -= top
     side *= x
     top += side
-    yi += w - 1
-    low = flat.take(yi, mode="clip")
-    yi += 1
-    flat.take(yi, mode="clip", out=side)
+    at += w - 1
+    low = flat.take(at, mode="clip")
+    at += 1
+    flat.take(at, mode="clip", out=side)
     side -= low
     side *= x
     low += side
@@ -144,11 +151,16 @@ def refine(
     iterations: int = 4,
     noise_levels: float = 3.0,
     affine_slack: float = 1.0,
+    promising_ncc: float = -1.0,
 ) -> Refined:
     """Move patches to where they fit best.
 
     image: smoothed float32 (H, W); xy (n, 2) start; affine (n, 2, 2) start and prior; noise_levels: the image's own noise
-    in grey levels; affine_slack: how much looser than a frame's step the prior may be.
+    in grey levels; affine_slack: how much looser than a frame's step the prior may be; promising_ncc: patches that are less
+    alike than this where they start are left there.
+
+    The normal matrix of a patch is kept as long as its steps are small: it tells only how quickly the step shrinks, not where
+    it ends, and costs as much as all the rest.
     """
     n = len(xy)
     xy = xy.astype(np.float64).copy()
@@ -162,42 +174,54 @@ def refine(
     active = np.arange(n)
     ncc = np.zeros(n)
     spread = np.ones(n)
-    sigma = np.full(n, np.inf)
+    inverse = np.zeros((n, 6, 6))
+    stale = np.ones(n, bool)  # the normal matrix is to be built (again)
     diag = np.arange(2, 6)
+    middle = -(-len(window) // SPREAD_STEP) // 2
     for _step in range(iterations):
+        every = len(active) == n
         a = affine[active].astype(np.float32)
-        x = xy[active, :1].astype(np.float32) + a[:, 0, :1] * grid.x + a[:, 0, 1:] * grid.y
-        y = xy[active, 1:].astype(np.float32) + a[:, 1, :1] * grid.x + a[:, 1, 1:] * grid.y
-        value = bilinear(image, x, y)
+        at = xy[active].astype(np.float32)
+        value = bilinear(
+            image,
+            at[:, :1] + a[:, 0, :1] * grid.x + a[:, 0, 1:] * grid.y,
+            at[:, 1:] + a[:, 1, :1] * grid.x + a[:, 1, 1:] * grid.y,
+        )
         value -= (value @ window)[:, None]
         value /= (np.sqrt((value**2) @ window) + 1e-3)[:, None]
-        template = templates.values[active]
-        fit = np.einsum("nm,nm,m->n", value, template, window)
+        template = templates.values if every else templates.values[active]
+        fit = (value * template) @ window
         # The best gain is the correlation itself; what is left is the residual.
         residual = value - template * fit[:, None]
-        robust = np.median(np.abs(residual[:, ::SPREAD_STEP]), axis=1) * 1.4826 + 1e-3
-        weight = window / (1.0 + (residual / (OCCLUSION_CUT * robust[:, None])) ** 2) ** 2
-        jac = templates.jacobian[active]
-        weighted = jac * weight[:, None, :]
-        normal = weighted @ jac.transpose(0, 2, 1)
-        gradient = (weighted @ residual[..., None])[..., 0]
-        normal = normal.astype(np.float64)
-        gradient = gradient.astype(np.float64)
-        hold = stiff[active]
-        normal[:, diag, diag] += hold[:, None]
-        gradient[:, 2:] += hold[:, None] * (affine[active] - prior[active]).reshape(-1, 4)
-        normal[:, np.arange(6), np.arange(6)] += 1e-7
-        inverse = np.linalg.inv(normal)
-        d = (inverse @ gradient[..., None])[..., 0]
-        d[:, :2] = np.clip(d[:, :2], -2, 2)
-        d[:, 2:] = np.clip(d[:, 2:], -0.1, 0.1)
+        robust = np.partition(np.abs(residual[:, ::SPREAD_STEP]), middle, axis=1)[:, middle] * 1.4826 + 1e-3
+        weight = residual / (OCCLUSION_CUT * robust[:, None])
+        weight *= weight
+        weight += 1.0
+        weight *= weight
+        np.divide(window, weight, out=weight)
+        jac = templates.jacobian if every else templates.jacobian[active]
+        renew = np.nonzero(stale[active])[0]
+        if len(renew):
+            part = jac if len(renew) == len(jac) else jac[renew]
+            normal = ((part * weight[renew, None, :]) @ part.transpose(0, 2, 1)).astype(np.float64)
+            rows = active[renew]
+            normal[:, diag, diag] += stiff[rows, None]
+            normal[:, np.arange(6), np.arange(6)] += 1e-7
+            inverse[rows] = np.linalg.inv(normal)
+        weight *= residual
+        gradient = (jac @ weight[..., None])[..., 0].astype(np.float64)
         cur = affine[active]
+        gradient[:, 2:] += stiff[active, None] * (cur - prior[active]).reshape(-1, 4)
+        d = (inverse[active] @ gradient[..., None])[..., 0]
+        d = np.minimum(np.maximum(d, -LONGEST_STEP), LONGEST_STEP)
         xy[active] -= (cur @ d[:, :2, None])[..., 0]
         affine[active] = cur - cur @ d[:, 2:].reshape(-1, 2, 2)
         ncc[active] = fit
         spread[active] = robust
-        sigma[active] = np.sqrt(np.maximum(inverse[:, 0, 0] + inverse[:, 1, 1], 0) / 2) * robust / np.sqrt(count)
-        active = active[np.hypot(d[:, 0], d[:, 1]) > 0.01]
+        step = np.hypot(d[:, 0], d[:, 1])
+        stale[active] = step > SMALL_STEP_PX
+        active = active[(step > ENOUGH_PX) & (fit > promising_ncc)] if _step == 0 else active[step > ENOUGH_PX]
         if not len(active):
             break
+    sigma = np.sqrt(np.maximum(inverse[:, 0, 0] + inverse[:, 1, 1], 0) / 2) * spread / np.sqrt(count)
     return Refined(xy, affine, ncc, sigma, np.hypot(*(xy - start).T))

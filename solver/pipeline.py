@@ -11,10 +11,10 @@ import numpy as np
 
 from .errors import EXIT_UNSOLVED, HoldfastError
 from .finish import assemble
-from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, best_starts, candidates, choose_tracks, is_still, start_frames
+from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, alike, best_starts, candidates, choose_tracks, is_still, start_frames
 from .initialise import Started, lift, lift_seen, start
 from .lens_range import LensRange, hold_at_prior, judge_focal
-from .mirror import better_of_mirror
+from .mirror import better_mirror
 from .movers import explained, smooth_movers
 from .parallel import side_by_side
 from .preview import Preview
@@ -39,6 +39,7 @@ from .view import ShotView, World
 MAX_START_FRAMES = 40
 SECOND_GO = 1000  # added to the seed
 SHARP_LOOK = 0.6
+BENT_COST = 5.0  # of a start that is likely not to settle without distortion: one with it is begun beside
 MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
 CROWD = 0.15  # share of movers that can have carried the path along, so that a second go is worth the time
 MOST_FRAMES_PER_KEYFRAME = 60
@@ -234,27 +235,56 @@ def reconstruct(
         settings.seed,
         progress=lambda d, n: progress("start", d, n + 2),
     )
+
     # the best go on until they have settled; a start cut short says little about where it would end
-    settled = side_by_side(lambda s: settle(view, settings, s, frames, chosen, use_depth), contrasting(starts))
-    unsettled = settled[0].state.scale > 1.2 or (settled[0].state.label[chosen] == LABEL_STATIC).mean() < 0.85
-    if settings.distortion == "auto" and unsettled:
+    def unbent(started: Started) -> Settled:
+        return settle(view, settings, started, frames, chosen, use_depth)
+
+    def bent(started: Started) -> Settled:
         # a strongly bent picture never settles under a straight lens: the same start, with distortion
-        bent = replace(starts[0].options, distortion=True)
-        settled.append(settle(view, settings, start(view, frames, chosen, bent, settings.seed), frames, chosen, use_depth))
+        options = replace(started.options, distortion=True)
+        return settle(view, settings, start(view, frames, chosen, options, settings.seed), frames, chosen, use_depth)
+
+    straight = contrasting(starts)
+    expected = settings.distortion == "auto" and starts[0].cost > BENT_COST
+    jobs = [(unbent, s) for s in straight]
+    if expected:
+        jobs.insert(1, (bent, starts[0]))
+    settled = side_by_side(lambda job: job[0](job[1]), jobs)
+    unsettled = settled[0].state.scale > 1.2 or (settled[0].state.label[chosen] == LABEL_STATIC).mean() < 0.85
+    if expected:
+        lens = settled.pop(1)
+        settled += [lens] if unsettled else []
+    elif settings.distortion == "auto" and unsettled:
+        settled.append(bent(starts[0]))
     progress("start", len(starts) + 1, len(starts) + 2)
     best, chosen = freed_of_movers(view, settings, effort, settled, frames, chosen, tracks, use_depth)
     model = best.model
-    state = better_of_mirror(view, best.state, model, frames, chosen, tracks)
     progress("start", len(starts) + 2, len(starts) + 2)
     watch.lap("start")
-    preview.solved("start", view, state, colour, int(frames[len(frames) // 2]))
-    rng = np.random.default_rng(settings.seed)
+    preview.solved("start", view, best.state, colour, int(frames[len(frames) // 2]))
     solve_frames = np.union1d(start_frames(view, effort.solve_frames, use_depth), frames)
     solve_frames = np.union1d(solve_frames, view.keys).astype(int)
-    progress("adjust", 1, 8)
-    extend(view, state, solve_frames, usable, model, rng, on_frame=lambda f: preview.solved("adjust", view, state, colour, f))
-    progress("adjust", 3, 8)
-    trim(view, state, solve_frames, tracks, model, rounds=3, iterations=8)
+    solving = choose_tracks(view, solve_frames, effort.compete_tracks, tracks, settings.seed)
+
+    def go_on(begun: State) -> State:
+        """From the start's frames to the solve's, with all tracks; movers are told apart by some of them first."""
+        rng = np.random.default_rng(settings.seed)
+        progress("adjust", 1, 8)
+        extend(view, begun, solve_frames, usable, model, rng, on_frame=lambda f: preview.solved("adjust", view, begun, colour, f))
+        progress("adjust", 3, 8)
+        trim(view, begun, solve_frames, solving, model, rounds=3, iterations=8)
+        classify(view, begun, solve_frames, tracks, model)
+        return begun
+
+    begun = best.state.copy()
+    # the mirror image is tried meanwhile: it is hardly ever the better one
+    state, mirror = side_by_side(
+        lambda job: job(),
+        (lambda: go_on(begun), lambda: better_mirror(view, best.state, model, frames, chosen, tracks)),
+    )
+    if mirror is not None:
+        state = go_on(mirror)
     watch.lap("adjust")
     preview.solved("adjust", view, state, colour, int(solve_frames[len(solve_frames) // 2]))
     progress("check", 1, 8)
@@ -267,15 +297,29 @@ def reconstruct(
         tracks,
         held,
         settings.seed,
-        solving=choose_tracks(view, solve_frames, effort.compete_tracks, tracks, settings.seed),
+        solving=solving,
         iterations=effort.compete_iterations,
         progress=lambda d, n: progress("check", d, n),
     )
-    lens = judge_lens(view, settings, effort, winner, contenders, frames, tracks)
     watch.lap("check")
     progress("adjust", 5, 8)
-    trim(view, winner.state, solve_frames, tracks, winner.model, rounds=1, iterations=8)  # few tracks took part in the contest
-    all_frames(view, winner.state, tracks, winner.model, iterations=effort.final_iterations)
+
+    def finished(those: State, model: Model) -> State:
+        """All frames by all tracks: few of either took part in the contest."""
+        trim(view, those, solve_frames, tracks, model, rounds=1, iterations=8)
+        all_frames(view, those, tracks, model, iterations=effort.final_iterations)
+        return those
+
+    contest = winner.state
+    winner.state, lens = side_by_side(
+        lambda job: job(),
+        (
+            lambda: finished(contest.copy(), winner.model),
+            lambda: known_of_lens(view, settings, effort, winner, contest, contenders, frames, tracks),
+        ),
+    )
+    if unknown_lens_held(view, settings, winner, contest, lens):
+        winner.state = finished(contest, winner.model)
     preview.solved("adjust", view, winner.state, colour, view.frame_count // 2)
     unit = unit_of(view, winner, solve_frames, tracks)
     winner.held = measure(view, winner.state, np.arange(view.frame_count), held, winner.model.translation, unit)
@@ -284,21 +328,27 @@ def reconstruct(
     return winner, contenders, tracks, held, lens
 
 
-def judge_lens(
+def known_of_lens(
     view: ShotView,
     settings: Settings,
     effort: Effort,
     winner: Contender,
+    state: State,
     contenders: list[Contender],
     frames: np.ndarray,
     tracks: np.ndarray,
 ) -> LensRange:
-    """What is known of the winner's focal length; one that the shot cannot tell is put where the prior has it."""
+    """What is known of the winner's focal length, by its reconstruction of the start's frames."""
     probe = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
-    lens = judge_focal(view, settings, winner.state, winner.model, frames, probe, lens_rivals(winner, contenders))
-    if lens.word == "prior" and winner.model.focal_free:
-        winner.model = hold_at_prior(view, settings, winner.state, winner.model, lens)
-    return lens
+    return judge_focal(view, settings, state, winner.model, frames, probe, lens_rivals(winner, contenders))
+
+
+def unknown_lens_held(view: ShotView, settings: Settings, winner: Contender, state: State, lens: LensRange) -> bool:
+    """Puts a focal length that the shot cannot tell where the prior has it, in `state`; whether that was so."""
+    unknown = lens.word == "prior" and winner.model.focal_free
+    if unknown:
+        winner.model = hold_at_prior(view, settings, state, winner.model, lens)
+    return unknown
 
 
 def contrasting(starts: list[Started]) -> list[Started]:
@@ -306,8 +356,7 @@ def contrasting(starts: list[Started]) -> list[Started]:
     best = starts[0]
     out = [best]
     for other in starts[1:]:
-        kind = (other.options.translation, other.options.focal_varies) != (best.options.translation, best.options.focal_varies)
-        if other.cost < 1.25 * best.cost + 0.5 and (kind or other.options.focal_px != best.options.focal_px):
+        if other.cost < 1.25 * best.cost + 0.5 and not alike(other.options, best.options):
             out.append(other)
             break
     turning = [s for s in starts if not s.options.translation and s.cost < 2 * best.cost + 0.5]

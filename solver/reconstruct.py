@@ -75,6 +75,10 @@ class State:
     scale: float
     cost: float = np.inf
 
+    def copy(self) -> State:
+        """An independent copy."""
+        return State(self.world.copy(), self.label.copy(), self.scale, self.cost)
+
 
 def adjust_state(
     view: ShotView,

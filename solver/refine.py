@@ -17,7 +17,7 @@ from .gauge import laid_over
 from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, start_frames
 from .initialise import lift_seen
 from .lens_range import LensRange, stretch
-from .pipeline import Effort, Stopwatch, check_trackable, judge_lens, reconstruct, still
+from .pipeline import Effort, Stopwatch, check_trackable, known_of_lens, reconstruct, still, unknown_lens_held
 from .preview import Preview
 from .reconstruct import Model, State, all_frames, classify, resect_frames, trim
 from .selfcheck import Contender, HeldOut, decide, fit_held_out, flatten, hold_out, measure, questions, unit_of
@@ -318,7 +318,10 @@ def _lens(
     if not winner.model.focal_free and settings.focal_mode != "known":
         low, high = solution.verdict.focal_range_px
         return LensRange("prior", low, high, 0.55)
-    return judge_lens(view, with_focal_of(solution, settings), effort, winner, contenders, frames, tracks)
+    settings = with_focal_of(solution, settings)
+    lens = known_of_lens(view, settings, effort, winner, winner.state, contenders, frames, tracks)
+    unknown_lens_held(view, settings, winner, winner.state, lens)
+    return lens
 
 
 def with_focal_of(solution: Solution, settings: Settings) -> Settings:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .edits import rows_of_tracks
 from .patches import make_templates
-from .tracking import Tracker, TrackingOptions, _Live
+from .tracking import Picture, Tracker, TrackingOptions, _Live, prepare
 from .types import LABEL_STATIC, ClipInfo, Progress, Settings, Solution, Tracks
 
 SAME_PLACE_PX = 0.7  # a followed point that is farther than this from where it was seen in the kept part is another one
@@ -35,7 +35,7 @@ class SeededTracker(Tracker):
         super().__init__(options)
         self.seeds = seeds  # (n, 2) OpenCV px
 
-    def _replenish(self, image: np.ndarray, gray: np.ndarray, fine: np.ndarray, ignore: np.ndarray | None) -> None:
+    def _replenish(self, picture: Picture, ignore: np.ndarray | None) -> None:
         if self.index == 0 and len(self.seeds):
             n = len(self.seeds)
             xy = self.seeds.astype(float)
@@ -46,12 +46,12 @@ class SeededTracker(Tracker):
                 np.tile(np.eye(2), (n, 1, 1)),
                 np.zeros(n, int),
                 xy.copy(),
-                make_templates(fine, xy, self.grid),
+                make_templates(picture.fine, xy, self.grid),
             )
             self.next_id = n
             self.colours.append(np.zeros((n, 3), np.uint8))  # theirs are known
             self._record(self.live.id, xy, np.full(n, 0.05))
-        super()._replenish(image, gray, fine, ignore)
+        super()._replenish(picture, ignore)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def track_part(solution: Solution, plan: Part, clip, masks, settings: Settings, 
     pictures = clip.images() if plan.forwards else ((int(n), clip.read(int(n))) for n in order)
     seen = []
     for number, image in pictures:
-        tracker.step(image, masks.ignore(number) if masks else None)
+        tracker.step(prepare(image, options), masks.ignore(number) if masks else None)
         seen.append(number)
         progress("track", len(seen), len(order))
     ids = np.concatenate([r[0] for r in tracker.records])

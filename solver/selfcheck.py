@@ -145,7 +145,7 @@ def contend(
     iterations: int,
 ) -> Contender:
     """The base's reconstruction, adjusted under another model."""
-    state = State(base.state.world.copy(), base.state.label.copy(), base.state.scale, base.state.cost)
+    state = base.state.copy()
     world = state.world
     if not model.k1:
         world.k1 = 0.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from solver.bundle_model import rotation_exp
-from solver.mirror import better_of_mirror, mirrored
+from solver.mirror import better_mirror, mirrored
 from solver.reconstruct import Model, State
 from solver.types import LABEL_STATIC, Tracks
 from solver.view import ShotView, World
@@ -58,9 +58,9 @@ def test_a_start_in_the_mirror_finds_out(pan):
     model = Model(depth=False, focal_free=True, focal_prior_log=float(np.log(FOCAL_PX)))
     label = np.full(POINTS, LABEL_STATIC)
     wrong = State(mirrored(world, frames), label.copy(), 2.0)
-    found = better_of_mirror(view, wrong, model, frames, everything, everything)
+    found = better_mirror(view, wrong, model, frames, everything, everything)
     assert found is not wrong
     true_path, path = path_of(world), path_of(found.world)
     assert np.sum(true_path * path) / np.sqrt(np.sum(true_path**2) * np.sum(path**2)) > 0.95
     right = State(world.copy(), label.copy(), 1.0)
-    assert better_of_mirror(view, right, model, frames, everything, everything) is right
+    assert better_mirror(view, right, model, frames, everything, everything) is None
