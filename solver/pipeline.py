@@ -306,7 +306,7 @@ def reconstruct(
 
     def finished(those: State, model: Model) -> State:
         """All frames by all tracks: few of either took part in the contest."""
-        trim(view, those, solve_frames, tracks, model, rounds=1, iterations=8)
+        classify(view, those, solve_frames, tracks, model)
         all_frames(view, those, tracks, model, iterations=effort.final_iterations)
         return those
 
