@@ -16,6 +16,8 @@ FOCAL_OVER_WIDTH = (0.7, 1.2, 2.2)
 DEFAULT_FOCAL_OVER_WIDTH = 1.3
 MAX_STILL_PX = 0.35
 SAME_FOCAL = 0.02  # in log
+ENDED_ALIKE = 1.06  # ratio of the costs of two starts that ended in the same place
+CLEAN_COST = 8.0  # of a start without crowds in the picture
 
 
 def start_frames(view: ShotView, wanted: int, need_depth: bool) -> np.ndarray:
@@ -135,6 +137,36 @@ def alike(one: StartOptions, other: StartOptions) -> bool:
     return kind and abs(np.log(one.focal_px / other.focal_px)) < SAME_FOCAL
 
 
+def telling(options: list[StartOptions]) -> list[StartOptions]:
+    """The few starts that a shot without riddles needs: turning; the middle lens with the network's depth and without, zooming
+    and not."""
+    turning = [o for o in options if not o.translation]
+    moving = [o for o in options if o.translation]
+    middle = float(np.median([o.focal_px for o in moving])) if moving else 0.0
+    there = [o for o in moving if o.focal_px == middle]
+    constant, varying = ([o for o in there if o.focal_varies == v] for v in (False, True))
+    return turning[-1:] + constant + varying[-1:]
+
+
+def agreed(heats: list[Started], frames: np.ndarray) -> bool:
+    """Whether the starts of one lens, with the network's depth and without, ended alike and nothing else comes near: then other
+    starts would end there, too."""
+    constant = sorted((h for h in heats if h.options.translation and not h.options.focal_varies), key=lambda h: h.cost)
+    others = [h for h in heats if h not in constant]
+    if len(constant) < 2:
+        return False
+    best, second = constant[:2]
+    same = alike(found_options(best, frames), found_options(second, frames)) and second.cost < ENDED_ALIKE * best.cost
+    turning = [h.cost for h in others if not h.options.translation]
+    zooming = [h.cost for h in others if h.options.translation]
+    return (
+        same
+        and best.cost < CLEAN_COST
+        and min(turning, default=np.inf) > 2 * best.cost
+        and min(zooming, default=np.inf) > 0.95 * best.cost
+    )
+
+
 def best_starts(
     view: ShotView, frames: np.ndarray, tracks: np.ndarray, options: list[StartOptions], seed: int, progress=None
 ) -> tuple[list[Started], bool]:
@@ -154,11 +186,15 @@ def best_starts(
         few = _close_gaps(view, few, share=0.3)
         rng = np.random.default_rng(seed)
         some = tracks & (rng.uniform(size=len(tracks)) < 0.5)
-        heats = side_by_side(
-            lambda o: start(view, few, some, o, seed),
-            options,
-            lambda count: progress(count, len(options) + 2) if progress is not None else None,
-        )
+
+        def run(those: list[StartOptions], before: int) -> list[Started]:
+            told = None if progress is None else lambda count: progress(before + count, len(options) + 2)
+            return side_by_side(lambda o: start(view, few, some, o, seed), those, told)
+
+        first = [o for o in options if o in telling(options)]
+        heats = run(first, 0)
+        if not agreed(heats, few):
+            heats += run([o for o in options if o not in first], len(first))
         heats.sort(key=lambda h: h.cost)
         moving = [h for h in heats if h.options.translation]
         turning = [h for h in heats if not h.options.translation]
