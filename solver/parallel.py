@@ -1,7 +1,8 @@
-"""Independent pieces of work on two cores.
+"""Independent pieces of work side by side.
 
 The pieces are many small matrix operations between which Python holds its lock, so threads bring little. Where processes can be
-forked cheaply (Linux), a child takes every second piece; elsewhere threads do what they can. Results are the same either way.
+forked cheaply (Linux), children take their shares of the pieces; elsewhere threads do what they can. Results are the same either
+way, and for any number of cores.
 """
 
 from __future__ import annotations
@@ -15,8 +16,21 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+MOST_CORES = 8  # of a large machine; more find nothing to do
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+_cores = 2
+
+
+def use_cores(wanted: int) -> int:
+    """Says how many cores pieces may use from now on (0: all that this process may run on, eight at most); returns the number."""
+    global _cores
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    _cores = wanted or min(there, MOST_CORES)
+    return _cores
 
 
 def side_by_side(
@@ -24,12 +38,13 @@ def side_by_side(
 ) -> list[Result]:
     """The results of `work` on each item, in the items' order; done(count) is called, in this thread, as pieces are finished."""
     items = list(items)
-    if len(items) < 2 or (os.cpu_count() or 1) < 2 or multiprocessing.current_process().daemon:  # a child has a core of its own
+    shares = min(len(items), _cores)
+    if shares < 2 or multiprocessing.current_process().daemon:  # a child has a core of its own
         results = [work(item) for item in items]
     elif sys.platform == "linux":
-        results = _with_a_child(work, items, done)
+        results = _with_children(work, items, shares, done)
     else:
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(shares) as pool:
             results = list(pool.map(work, items))
     if done is not None:
         done(len(items))
@@ -51,27 +66,28 @@ def ahead(work: Callable[[Item], Result], items: Iterable[Item], depth: int = 3)
             yield waiting.popleft().result()
 
 
-def _with_a_child(work: Callable[[Item], Result], items: list[Item], done: Callable[[int], None] | None) -> list[Result]:
+def _with_children(work: Callable, items: list, shares: int, done: Callable[[int], None] | None) -> list:
     context = multiprocessing.get_context("fork")
-    here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(work, items[1::2], there), daemon=True)
-    child.start()
-    there.close()
-    own = []
-    for item in items[0::2]:
-        own.append(work(item))
-        if done is not None:
-            done(min(2 * len(own), len(items)))
-    try:
-        others = here.recv()
-    except (EOFError, OSError):  # the child died: its share is done here
-        others = None
-    here.close()
-    child.join()
-    if others is None:
-        others = [work(item) for item in items[1::2]]
+    children = []
+    for share in range(1, shares):
+        here, there = context.Pipe(duplex=False)
+        child = context.Process(target=_child, args=(work, items[share::shares], there), daemon=True)
+        child.start()
+        there.close()
+        children.append((share, child, here))
     results: list = [None] * len(items)
-    results[0::2], results[1::2] = own, others
+    for count, at in enumerate(range(0, len(items), shares), 1):
+        results[at] = work(items[at])
+        if done is not None:
+            done(min(shares * count, len(items)))
+    for share, child, here in children:
+        try:
+            found = here.recv()
+        except (EOFError, OSError):  # the child died: its share is done here
+            found = [work(item) for item in items[share::shares]]
+        here.close()
+        child.join()
+        results[share::shares] = found
     return results
 
 

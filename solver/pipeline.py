@@ -16,7 +16,7 @@ from .initialise import Started, lift, lift_seen, start
 from .lens_range import LensRange, hold_at_prior, judge_focal
 from .mirror import better_mirror
 from .movers import explained, smooth_movers
-from .parallel import side_by_side
+from .parallel import side_by_side, use_cores
 from .preview import Preview
 from .reconstruct import Model, State, all_frames, classify, extend, from_start, is_flat, trim
 from .selfcheck import (
@@ -39,7 +39,7 @@ from .view import ShotView, World
 MAX_START_FRAMES = 40
 SECOND_GO = 1000  # added to the seed
 SHARP_LOOK = 0.6
-BENT_COST = 5.0  # of a start that is likely not to settle without distortion: one with it is begun beside
+BENT_COST = 8.0  # of a start that is likely not to settle without distortion: one with it is begun beside
 MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
 CROWD = 0.15  # share of movers that can have carried the path along, so that a second go is worth the time
 MOST_FRAMES_PER_KEYFRAME = 60
@@ -132,9 +132,8 @@ def solve(
     watch = Stopwatch()
     info = clip.info
     effort = Effort.of(settings.quality)
-    threads = settings.threads or 2
-    cv2.setNumThreads(threads)
-    options = TrackingOptions.for_quality(settings.quality, info.width, info.height, threads)
+    cv2.setNumThreads(use_cores(settings.threads))
+    options = TrackingOptions.for_quality(settings.quality, info.width, info.height)
     total = len(info.frames)
     depths = KeyframeDepths(depth, total, effort.depth_keyframes)
     preview = Preview(progress)
@@ -251,7 +250,7 @@ def reconstruct(
     if expected:
         jobs.insert(1, (bent, starts[0]))
     settled = side_by_side(lambda job: job[0](job[1]), jobs)
-    unsettled = settled[0].state.scale > 1.2 or (settled[0].state.label[chosen] == LABEL_STATIC).mean() < 0.85
+    unsettled = settled[0].state.scale > 1.2 or (settled[0].state.label[chosen] == LABEL_STATIC).mean() < 0.75
     if expected:
         lens = settled.pop(1)
         settled += [lens] if unsettled else []

@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 
 from .edits import rows_of_tracks
+from .flow import Picture, prepare
+from .parallel import use_cores
 from .patches import make_templates
-from .tracking import Picture, Tracker, TrackingOptions, _Live, prepare
+from .tracking import Tracker, TrackingOptions, _Live
 from .types import LABEL_STATIC, ClipInfo, Progress, Settings, Solution, Tracks
 
 SAME_PLACE_PX = 0.7  # a followed point that is farther than this from where it was seen in the kept part is another one
@@ -67,10 +69,9 @@ class Found:
 
 
 def track_part(solution: Solution, plan: Part, clip, masks, settings: Settings, progress: Progress) -> Found:
-    threads = settings.threads or 2
-    cv2.setNumThreads(threads)
+    cv2.setNumThreads(use_cores(settings.threads))
     # at full size whatever the quality: the seeds' places are exact to hundredths of a pixel
-    options = replace(TrackingOptions.for_quality(settings.quality, clip.info.width, clip.info.height, threads), shrink=1.0)
+    options = replace(TrackingOptions.for_quality(settings.quality, clip.info.width, clip.info.height), shrink=1.0)
     order = plan.tracked if plan.forwards else plan.tracked[::-1]
     t = solution.tracks
     here = t.frame_numbers[t.frame_index] == order[0]
@@ -85,15 +86,14 @@ def track_part(solution: Solution, plan: Part, clip, masks, settings: Settings, 
     pictures = clip.images() if plan.forwards else ((int(n), clip.read(int(n))) for n in order)
     seen = []
     for number, image in pictures:
-        tracker.step(prepare(image, options), masks.ignore(number) if masks else None)
+        tracker.step(prepare(image, options.shrink), masks.ignore(number) if masks else None)
         seen.append(number)
         progress("track", len(seen), len(order))
     ids = np.concatenate([r[0] for r in tracker.records])
     index = np.concatenate([np.full(len(r[0]), r[1]) for r in tracker.records])
     places = np.concatenate([r[2] for r in tracker.records]) + 0.5
     sigma = np.concatenate([r[3] for r in tracker.records])
-    if tracker.pool is not None:
-        tracker.pool.shutdown()
+    tracker.thread.shutdown()
     new = ids >= len(rows)
     track = np.where(new, ids - len(rows), -1 - ids)
     colour = np.concatenate(tracker.colours)[len(rows) :]

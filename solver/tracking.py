@@ -8,24 +8,24 @@ looked for again where their neighbours say they should be.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 
 import cv2
 import numpy as np
 
 from .blur import StreakMatcher, Streaks, streaks
 from .detect import image_noise, spread_corners
-from .gap import bridge, bridge_prediction, carry, carry_warp
+from .flow import Flow, Picture, follow, lucas_kanade, prepare
+from .gap import bridge, carry, carry_warp
 from .parallel import ahead
-from .patches import PatchGrid, Refined, Templates, make_templates, refine, smooth
+from .patches import PatchGrid, Refined, Templates, make_templates, refine
 from .types import Tracks
 
-SMOOTHING_PX = 0.7
 DRAFT_SIDE_PX = 960  # a draft looks at pictures of at most this size
 # Motion per frame from which blur is reckoned with, over the patch radius: streaks may be longer than a third of a patch then.
 FAST_STEP = 1.5
-HALVE_FROM_PX = 900  # pictures at least so wide or high are halved for Lucas-Kanade
 PATCHES_AT_ONCE = 400  # so many patches stay in a core's cache
 # Of the lost tracks that are found again 98 in 100 look at least this alike where they are expected, of the others one in five.
 PROMISING_NCC = 0.5
@@ -43,11 +43,10 @@ class TrackingOptions:
     min_ncc: float = 0.80
     max_backward_px: float = 1.0
     remember_lost_frames: int = 60
-    threads: int = 2
     shrink: float = 1.0
 
     @staticmethod
-    def for_quality(quality: str, width: int, height: int, threads: int) -> TrackingOptions:
+    def for_quality(quality: str, width: int, height: int) -> TrackingOptions:
         """Draft, standard or best at the given size."""
         wanted = {"draft": 360, "standard": 640, "best": 1600}[quality]
         shrink = min(1.0, DRAFT_SIDE_PX / max(width, height)) if quality == "draft" else 1.0
@@ -59,7 +58,6 @@ class TrackingOptions:
             patch_radius_px=radius,
             lk_window_px=2 * radius + 3,
             iterations={"draft": 3, "standard": 4, "best": 6}[quality],
-            threads=max(1, threads),
             shrink=shrink,
         )
 
@@ -117,29 +115,12 @@ class _Live:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A frame as the tracker looks at it: image (H, W, 3) uint8 BGR as the clip has it; gray, at the tracked size; coarse, what
-    Lucas-Kanade looks at, coarse_scale times that size; fine, float32, smoothed; scale (2,): the clip's size over the tracked."""
+class _Coming:
+    """Points on their way into the picture after the last: ids, where they began (n, 2), and what comes out."""
 
-    image: np.ndarray
-    gray: np.ndarray
-    coarse: np.ndarray
-    coarse_scale: float
-    fine: np.ndarray
-    scale: np.ndarray
-
-
-def prepare(image: np.ndarray, options: TrackingOptions) -> Picture:
-    """All that the tracker needs of a frame (H, W, 3) uint8 BGR or (H, W) uint8."""
-    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
-    scale = np.ones(2)
-    if options.shrink < 1:
-        size = tuple(round(n * options.shrink) for n in gray.shape[::-1])
-        scale = np.array(gray.shape[::-1]) / size
-        gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-    halved = max(gray.shape) >= HALVE_FROM_PX
-    coarse = cv2.pyrDown(gray) if halved else gray
-    return Picture(image, gray, coarse, 0.5 if halved else 1.0, smooth(gray, SMOOTHING_PX), scale)
+    id: np.ndarray
+    xy: np.ndarray
+    flow: Future[Flow]
 
 
 class Tracker:
@@ -167,11 +148,12 @@ class Tracker:
         self.bridged: list[int] = []
         self.rejoined = 0  # tracks matched over a whip
         self.last_detection = -99
-        self.pool = ThreadPoolExecutor(options.threads) if options.threads > 1 else None
+        self.coming: _Coming | None = None
+        self.thread = ThreadPoolExecutor(1)
 
     # one frame ------------------------------------------------------------------------------------------------------
-    def step(self, picture: Picture, ignore: np.ndarray | None = None) -> None:
-        """Take the next frame; ignore: (H, W) bool of the clip's size, or None."""
+    def step(self, picture: Picture, ignore: np.ndarray | None = None, upcoming: Picture | None = None) -> None:
+        """Take the next frame; ignore: (H, W) bool of the clip's size, or None; upcoming: the frame after it, where known."""
         self.index += 1
         self.scale = picture.scale
         if ignore is not None and self.options.shrink < 1:
@@ -179,7 +161,7 @@ class Tracker:
         if self.index == 0:
             self.noise = max(0.5, image_noise(picture.gray))
         elif len(self.live.id):
-            self._follow(picture)
+            self._follow(picture, upcoming)
             if self.index % 4 == 0:
                 self._find_again(picture.fine)
         self.bridging.append(len(self.live.id) if self.index else 0)
@@ -188,28 +170,18 @@ class Tracker:
         self._replenish(picture, ignore)
         self.last = picture
 
-    def _follow(self, picture: Picture) -> None:
+    def _follow(self, picture: Picture, upcoming: Picture | None) -> None:
         live, fine = self.live, picture.fine
         h, w = fine.shape
-        previous = live.xy.astype(np.float32)
-        guess = previous + live.velocity.astype(np.float32)
-        xy, ok = self._flow(picture, previous, guess)
-        if ok.mean() < 0.5 and np.abs(live.velocity).max() > 1:
-            # the move may have stopped or turned: start from where the points were
-            again, ok_again = self._flow(picture, previous, previous)
-            if ok_again.sum() > ok.sum():
-                xy, ok = again, ok_again
-        if ok.mean() < 0.5:
-            # too far for the pyramid (whip pan, cut-like jolt): take the motion from descriptors, then try again
-            predicted = bridge_prediction(self.last.gray, picture.gray, previous)
-            if predicted is not None:
-                xy2, ok2 = self._flow(picture, previous, predicted)
-                if ok2.sum() > ok.sum():
-                    xy, ok = xy2, ok2
-                    self.bridged.append(self.index)
+        flow = self._flow(picture)
+        xy, ok = flow.xy, flow.ok.copy()
+        if flow.by_descriptors:
+            self.bridged.append(self.index)
         margin = 2.0
         ok &= (xy[:, 0] > margin) & (xy[:, 0] < w - 1 - margin) & (xy[:, 1] > margin) & (xy[:, 1] < h - 1 - margin)
         keep = np.nonzero(ok)[0]
+        if upcoming is not None and len(keep):
+            self._look_ahead(picture, upcoming, live.id[keep], xy[keep], xy[keep] - live.xy[keep])
         gone = np.nonzero(~ok)[0]
         good = np.zeros(0, bool)
         step = np.median(xy[keep] - live.xy[keep], axis=0) if len(keep) else np.zeros(2)
@@ -245,39 +217,31 @@ class Tracker:
         if slowed and self.sharp is not None:
             self._rejoin(picture.gray, fine)
 
-    def _flow(self, picture: Picture, previous: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the points of the last picture are in this one, well enough for refinement to begin, and which were found.
+    def _flow(self, picture: Picture) -> Flow:
+        """Where the live tracks are in the new picture; most were looked for while the last one was refined."""
+        live, how = self.live, (self.options.lk_window_px, self.options.max_backward_px)
+        coming, self.coming = self.coming, None
+        if coming is None:
+            return follow(self.last, picture, live.xy, live.velocity, *how)
+        done = coming.flow.result()
+        _, mine, its = np.intersect1d(live.id, coming.id, assume_unique=True, return_indices=True)
+        xy, ok = live.xy + live.velocity, np.zeros(len(live.id), bool)
+        # it began where the point was expected: what it moved by counts
+        xy[mine], ok[mine] = live.xy[mine] + done.xy[its] - coming.xy[its], done.ok[its]
+        fresh = np.setdiff1d(np.arange(len(live.id)), mine)
+        if len(fresh):
+            guess = live.xy[fresh] + live.velocity[fresh]
+            found = lucas_kanade(self.last, picture, live.xy[fresh], guess, *how)
+            xy[fresh], ok[fresh] = found.xy, found.ok
+        return Flow(xy, ok, done.by_descriptors)
 
-        Large pictures are looked at in half their size: what that loses in sharpness refinement finds anyway.
-        """
-        before, now, shrink = self.last.coarse, picture.coarse, np.float32(picture.coarse_scale)
-        from_xy = (previous + 0.5) * shrink - 0.5
-        window = (2 * round((0.65 if shrink < 1 else 1.0) * self.options.lk_window_px / 2) + 1,) * 2
-        criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.03)
-        xy, status, _ = cv2.calcOpticalFlowPyrLK(
-            before,
-            now,
-            from_xy,
-            (guess + 0.5) * shrink - 0.5,
-            winSize=window,
-            maxLevel=4 if shrink == 1 else 3,
-            criteria=criteria,
-            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-        )
-        # Backwards from the found place; level 1 is enough, the start is close.
-        back, status2, _ = cv2.calcOpticalFlowPyrLK(
-            now,
-            before,
-            xy,
-            from_xy.copy(),
-            winSize=window,
-            maxLevel=1 if shrink == 1 else 0,
-            criteria=criteria,
-            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-        )
-        ok = (status.ravel() > 0) & (status2.ravel() > 0)
-        ok &= np.hypot(*(back - from_xy).T) < shrink * self.options.max_backward_px
-        return (xy.astype(np.float64) + 0.5) / shrink - 0.5, ok
+    def _look_ahead(
+        self, picture: Picture, upcoming: Picture | None, ids: np.ndarray, xy: np.ndarray, velocity: np.ndarray
+    ) -> None:
+        """Begin to look for points in the picture after this one: their places here are known well enough for that."""
+        if upcoming is not None and len(ids):
+            how = (self.options.lk_window_px, self.options.max_backward_px)
+            self.coming = _Coming(ids, xy, self.thread.submit(follow, picture, upcoming, xy, velocity, *how))
 
     def _refine(
         self,
@@ -305,8 +269,8 @@ class Tracker:
         n = len(xy)
         if n <= PATCHES_AT_ONCE:
             return part(slice(0, n))
-        share = [slice(k, k + PATCHES_AT_ONCE) for k in range(0, n, PATCHES_AT_ONCE)]
-        parts = list(self.pool.map(part, share) if self.pool is not None else map(part, share))
+        # in one thread: the arrays are small, threads would mostly wait for Python's lock
+        parts = [part(slice(k, k + PATCHES_AT_ONCE)) for k in range(0, n, PATCHES_AT_ONCE)]
         return type(parts[0])(
             *(np.concatenate([getattr(p, k) for p in parts]) for k in ("xy", "affine", "ncc", "sigma_px", "step_px"))
         )
@@ -533,8 +497,7 @@ class Tracker:
         kept, track = np.unique(ids, return_inverse=True)
         colour = np.concatenate(self.colours)[kept] if self.colours else np.zeros((0, 3), np.uint8)
         tracks = Tracks(np.asarray(frame_numbers), track.astype(np.int32), index.astype(np.int32), xy + 0.5, sigma, len(kept))
-        if self.pool is not None:
-            self.pool.shutdown()
+        self.thread.shutdown()
         return TrackedClip(tracks, colour, self.noise, np.array(self.bridging), tuple(self.bridged))
 
 
@@ -549,8 +512,9 @@ def track_clip(
     """Track a whole clip. images yields (frame number, BGR); on_frame is called after each (progress, keyframes)."""
     tracker = Tracker(options)
     seen = []
-    for frame, picture in ahead(lambda pair: (pair[0], prepare(pair[1], options)), images):
-        tracker.step(picture, ignore(frame))
+    pictures = ahead(lambda pair: (pair[0], prepare(pair[1], options.shrink)), images)
+    for (frame, picture), after in pairwise(chain(pictures, [(None, None)])):
+        tracker.step(picture, ignore(frame), after[1])
         seen.append(frame)
         on_frame(tracker.index, frame, picture.image, tracker)
     return tracker.result(np.array(seen if seen else frame_numbers, int))

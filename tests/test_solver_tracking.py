@@ -82,7 +82,7 @@ def test_tracks_stay_on_their_spot(noise):
             np.array([[scale * np.cos(a), -np.sin(a), 150 + 2.3 * i], [np.sin(a), scale * np.cos(a), 120 + 1.1 * i], [0, 0, 1.0]])
         )
     images = [(100 + i, warped(source, m, noise, rng)) for i, m in enumerate(matrices)]
-    found = track_clip(iter(images), None, TrackingOptions(tracks_wanted=250, patch_radius_px=6, threads=1))
+    found = track_clip(iter(images), None, TrackingOptions(tracks_wanted=250, patch_radius_px=6))
     tracks = found.tracks
     assert list(tracks.frame_numbers) == list(range(100, 124))
     error = drift_of(tracks, matrices)
@@ -108,9 +108,7 @@ def test_masked_regions_hold_no_tracks_and_occluded_tracks_come_back():
         images.append((i, image))
     ignore = np.zeros((HEIGHT, WIDTH), bool)
     ignore[:, :100] = True
-    found = track_clip(
-        iter(images), None, TrackingOptions(tracks_wanted=300, patch_radius_px=6, threads=2), ignore=lambda frame: ignore
-    )
+    found = track_clip(iter(images), None, TrackingOptions(tracks_wanted=300, patch_radius_px=6), ignore=lambda frame: ignore)
     tracks = found.tracks
     assert (tracks.xy[:, 0] > 99).all()
     gaps = 0
@@ -127,7 +125,7 @@ def test_a_jolt_is_bridged():
     offsets = [0, 2, 4, 130, 132, 134, 136, 138]
     matrices = [np.array([[1, 0, 100 + o], [0, 1, 100 - 0.5 * o], [0, 0, 1.0]]) for o in offsets]
     images = [(i, warped(source, m, 2.0, rng)) for i, m in enumerate(matrices)]
-    found = track_clip(iter(images), None, TrackingOptions(tracks_wanted=250, patch_radius_px=6, threads=1))
+    found = track_clip(iter(images), None, TrackingOptions(tracks_wanted=250, patch_radius_px=6))
     assert found.bridged_by_descriptors == (3,)
     assert found.bridging[3] > 60
 
@@ -146,7 +144,7 @@ def test_places_are_those_of_the_clip_at_whatever_size_it_is_looked_at(quality):
         near = np.s_[y0 : y0 + 40, x0 : x0 + 40]
         picture[near] += 120 * np.exp(-((x[near] - cx) ** 2 + (y[near] - cy) ** 2) / (2 * 3.0**2))
     frames = [np.repeat(np.clip(picture + rng.normal(0, 1.5, picture.shape), 0, 255).astype(np.uint8)[..., None], 3, 2)] * 6
-    found = track_clip(enumerate(frames), np.arange(6), TrackingOptions.for_quality(quality, width, height, 1)).tracks
+    found = track_clip(enumerate(frames), np.arange(6), TrackingOptions.for_quality(quality, width, height)).tracks
     offset = found.xy[:, None] - centres[None]
     nearest = np.argmin(np.hypot(*offset.transpose(2, 0, 1)), axis=1)
     offset = offset[np.arange(len(nearest)), nearest]
