@@ -2,21 +2,28 @@
 
 With hardly any parallax both explain the tracks almost equally well (the two-fold ambiguity of affine views; Szeliski and Kang,
 "Shape ambiguities in structure from motion", PAMI 1997), and a start may end in either one. Which is right shows when the other
-is tried.
+is tried. Through a long lens the two can only be told apart near the right focal length: under one half as long the image that
+is wrong may even fit better, so that longer ones are tried along with it.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
 from .bundle_model import rotation_exp
 from .initialise import lift_seen
+from .lens_range import stretch
+from .parallel import side_by_side
 from .reconstruct import Model, State, adjust_state, classify
-from .selfcheck import compare, measure
+from .selfcheck import HeldOut, compare, measure
 from .view import ShotView, World
 
 NEAREST_SHARE = 0.1  # of the middle inverse depth; what would come out behind the farthest stays in front of the camera
 ITERATIONS = (25, 15)
+LONG_LENS = 1.6  # focal length over the picture's width from which perspective tells little of it
+LONGER = (1.6, 2.6)  # times the focal length that was found
 UNIT_SIGMAS = 0.25  # px for a state whose residuals are as large as the tracker says
 
 
@@ -53,18 +60,37 @@ def better_mirror(
 ) -> State | None:
     """The state's mirror image where that explains the jury's tracks (N,) bool better once it is adjusted alike.
 
-    chosen (N,) bool: the tracks the state rests on.
+    chosen (N,) bool: the tracks the state rests on. An unknown lens that seems long is tried longer as well, both ways.
     """
     if not model.translation:
         return None
-    other = State(mirrored(state.world, frames), state.label.copy(), state.scale)
-    for iterations in ITERATIONS:
-        adjust_state(view, other, frames, chosen, model, iterations=iterations)
-        classify(view, other, frames, chosen, model)
-    errors = []
-    for s in (state, other):
+    middle = int(frames[len(frames) // 2])
+    seems_long = np.exp(np.median(state.world.log_focal[frames])) > LONG_LENS * view.width
+    longer = LONGER if model.focal_free and not model.focal_varies and seems_long else ()
+
+    def tried(variant: tuple[float, bool]) -> State:
+        factor, turned = variant
+        world = stretch(state.world, factor, middle) if factor != 1 else state.world
+        other = State(mirrored(world, frames) if turned else world, state.label.copy(), state.scale)
+        if factor != 1:  # the scene first takes the shape that this lens asks for
+            adjust_state(view, other, frames, chosen, replace(model, focal_free=False), iterations=ITERATIONS[0])
+        for iterations in ITERATIONS:
+            adjust_state(view, other, frames, chosen, model, iterations=iterations)
+            classify(view, other, frames, chosen, model)
+        return other
+
+    variants = [(1.0, True), *((factor, turned) for factor in longer for turned in (False, True))]
+    others = side_by_side(tried, variants)
+
+    def judged(s: State) -> HeldOut:
         whole = s.world.copy()
         for f in frames:
             lift_seen(view, whole, int(f), jury, model.depth)
-        errors.append(measure(view, State(whole, s.label, s.scale), frames, jury, True, UNIT_SIGMAS * state.scale))
-    return other if compare(*errors)[1] > 0 else None
+        return measure(view, State(whole, s.label, s.scale), frames, jury, True, UNIT_SIGMAS * state.scale)
+
+    best, its = None, judged(state)
+    for other in others:
+        errors = judged(other)
+        if compare(its, errors)[1] > 0:
+            best, its = other, errors
+    return best

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from solver.bundle_model import rotation_exp
+from solver.lens_range import stretch
 from solver.mirror import better_mirror, mirrored
 from solver.reconstruct import Model, State
 from solver.types import LABEL_STATIC, Tracks
@@ -12,15 +13,9 @@ from solver.view import ShotView, World
 WIDTH, HEIGHT, FOCAL_PX, FRAMES, POINTS = 1280, 720, 1100.0, 16, 300
 
 
-@pytest.fixture(scope="module")
-def pan():
-    """A pan on whose way the camera drifts by a hundredth of the scene's depth, seen with little noise: (view, true world)."""
-    rng = np.random.default_rng(7)
-    points = np.c_[rng.uniform(-6, 6, POINTS), rng.uniform(-2, 2, POINTS), rng.uniform(3, 12, POINTS)]
-    s = np.linspace(-0.5, 0.5, FRAMES)
-    rotation = rotation_exp(np.c_[0.02 * np.sin(4 * s), 0.5 * s, 0.01 * s])
-    centre = np.c_[0.08 * s, 0.02 * s**2, 0.03 * s]
-    world = World.blank(FRAMES, POINTS, FOCAL_PX)
+def seen_by(points: np.ndarray, rotation: np.ndarray, centre: np.ndarray, focal_px: float, rng) -> tuple[ShotView, World]:
+    """(view, true world) of points seen with little noise."""
+    world = World.blank(FRAMES, POINTS, focal_px)
     world.rotation[:] = rotation
     world.translation[:] = -np.einsum("fij,fj->fi", rotation, centre)
     world.registered[:] = True
@@ -28,11 +23,31 @@ def pan():
     world.direction[:], world.rho[:], world.origin[:] = points / distance[:, None], 1 / distance, 0.0
     world.known[:] = True
     q = np.einsum("fij,pj->pfi", rotation, points) + world.translation
-    xy = FOCAL_PX * q[..., :2] / q[..., 2:] + [WIDTH / 2, HEIGHT / 2] + 0.05 * rng.normal(size=(POINTS, FRAMES, 2))
+    xy = focal_px * q[..., :2] / q[..., 2:] + [WIDTH / 2, HEIGHT / 2] + 0.05 * rng.normal(size=(POINTS, FRAMES, 2))
     inside = (q[..., 2] > 0.1) & (xy > 5).all(-1) & (xy[..., 0] < WIDTH - 5) & (xy[..., 1] < HEIGHT - 5)
     track, frame = np.nonzero(inside)
     tracks = Tracks(np.arange(FRAMES), track, frame, xy[track, frame], np.full(len(track), 0.05, np.float32), POINTS)
     return ShotView(tracks, WIDTH, HEIGHT, {}), world
+
+
+@pytest.fixture(scope="module")
+def pan():
+    """A pan on whose way the camera drifts by a hundredth of the scene's depth."""
+    rng = np.random.default_rng(7)
+    points = np.c_[rng.uniform(-6, 6, POINTS), rng.uniform(-2, 2, POINTS), rng.uniform(3, 12, POINTS)]
+    s = np.linspace(-0.5, 0.5, FRAMES)
+    rotation = rotation_exp(np.c_[0.02 * np.sin(4 * s), 0.5 * s, 0.01 * s])
+    return seen_by(points, rotation, np.c_[0.08 * s, 0.02 * s**2, 0.03 * s], FOCAL_PX, rng)
+
+
+@pytest.fixture(scope="module")
+def far():
+    """A yard 30 m away through a long lens, the camera stepping aside and keeping it in view."""
+    rng = np.random.default_rng(8)
+    points = np.c_[rng.uniform(-2.5, 2.5, POINTS), rng.uniform(-1.4, 1.4, POINTS), rng.uniform(24, 40, POINTS)]
+    s = np.linspace(-0.5, 0.5, FRAMES)
+    rotation = rotation_exp(np.c_[0.002 * np.sin(4 * s), 0.06 * s, 0.003 * s])
+    return seen_by(points, rotation, np.c_[1.8 * s, 0.1 * s**2, 0.2 * s], 5.5 * WIDTH, rng)
 
 
 def path_of(world: World) -> np.ndarray:
@@ -64,3 +79,15 @@ def test_a_start_in_the_mirror_finds_out(pan):
     assert np.sum(true_path * path) / np.sqrt(np.sum(true_path**2) * np.sum(path**2)) > 0.95
     right = State(world.copy(), label.copy(), 1.0)
     assert better_mirror(view, right, model, frames, everything, everything) is None
+
+
+def test_a_long_lens_found_much_too_short_comes_right(far):
+    """Under half the focal length the image that is wrong fits better: only a longer lens, mirrored, shows what is right."""
+    view, world = far
+    frames, everything = np.arange(FRAMES), np.ones(POINTS, bool)
+    model = Model(depth=False, focal_free=True, focal_prior_log=float(np.log(1.3 * WIDTH)))
+    wrong = State(mirrored(stretch(world, 0.5, FRAMES // 2), frames), np.full(POINTS, LABEL_STATIC), 2.0)
+    found = better_mirror(view, wrong, model, frames, everything, everything)
+    true_path, path = path_of(world), path_of(found.world)
+    assert np.sum(true_path * path) / np.sqrt(np.sum(true_path**2) * np.sum(path**2)) > 0.95
+    assert 0.8 < np.exp(np.median(found.world.log_focal)) / np.exp(world.log_focal[0]) < 1.25
