@@ -302,20 +302,28 @@ class Adjustment:
         return d_all, self.back_substitute(lin, inverse, d_all)
 
     def covariance_of_lens(self, x: Unknowns) -> dict[str, float]:
-        """Standard deviation of each shared unknown, given unit-variance normalised residuals, all else free."""
+        """Standard deviation of each shared unknown, given unit-variance normalised residuals, all else free.
+
+        "focal" is there as well where it varies: the root of its mean variance over the cameras.
+        """
         _, proj = self.cost(x)
         lin = self.linearise(x, proj)
         reduced, _, _ = self.reduce(lin, 1e-9)
-        n = self.lens_at
+        names = list(self.free.lens_columns)
+        columns = [*range(self.lens_at, self.key_at)]
+        if self.free.focal_varies:
+            names += ["focal"] * self.obs.cam_count
+            columns += range(6, self.lens_at, self.d)
         diagonal = np.diag(lin.camera)
         index = np.arange(self.size)
         # The gauge (7 directions) is held by a whisper of damping; the lens is not part of it.
         reduced[index, index] += np.where(diagonal > 0, 1e-8 * diagonal, 1.0)
         try:
-            inverse = cho_solve(cho_factor(reduced, check_finite=False), np.eye(self.size)[:, n : n + self.lens])
+            inverse = cho_solve(cho_factor(reduced, check_finite=False), np.eye(self.size)[:, columns])
         except LinAlgError:
-            return dict.fromkeys(self.free.lens_columns, np.inf)
-        return {name: float(np.sqrt(max(inverse[n + i, i], 0))) for i, name in enumerate(self.free.lens_columns)}
+            return dict.fromkeys(names, np.inf)
+        variance = np.maximum(inverse[columns, np.arange(len(columns))], 0)
+        return {name: float(np.sqrt(np.mean([v for n, v in zip(names, variance, strict=True) if n == name]))) for name in names}
 
     # iteration ------------------------------------------------------------------------------------------------------
     def run(

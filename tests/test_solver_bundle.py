@@ -180,6 +180,21 @@ def test_a_disturbed_scene_is_found_again(depth, zoom):
         assert np.median(np.abs(depth_residuals(obs, found, project(obs, found)))) < 0.01
 
 
+@pytest.mark.parametrize("zoom", [0.0, 0.2])
+def test_the_spread_said_of_the_focal_length_is_the_one_that_noise_brings(zoom):
+    """Of a zoom as well: there it is larger, for walking nearer and zooming in look alike."""
+    free = Freedom(focal_varies=zoom != 0, loss="none", focal_smooth_sigma=0.002)
+    errors, said = [], []
+    for seed in range(12):
+        obs, truth = make_scene(cams=8, points=60, depth=None, k1=0.0, k2=0.0, baseline=1.2, zoom=zoom)
+        noise = 0.3 * np.random.default_rng(seed).normal(size=obs.xy.shape)
+        adj = Adjustment(replace(obs, xy=obs.xy + noise, sigma_px=np.full(len(obs.cam), 0.3)), free)
+        found = adj.run(truth, max_iterations=40, tolerance=1e-9).unknowns
+        errors.append(np.mean((found.log_focal - truth.log_focal) ** 2))
+        said.append(adj.covariance_of_lens(found)["focal"])
+    assert 0.6 < np.mean(said) / np.sqrt(np.mean(errors)) < 1.6
+
+
 def test_gross_outliers_do_not_move_the_camera():
     obs, truth = make_scene(cams=8, points=100, noise_px=0.1, baseline=1.0, depth=None, k1=0.0, k2=0.0)
     rng = np.random.default_rng(2)
