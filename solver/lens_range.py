@@ -12,7 +12,6 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from .bundle import Adjustment
-from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH
 from .initialise import depth_strength
 from .parallel import side_by_side
 from .reconstruct import Model, State, adjust_state
@@ -25,6 +24,8 @@ UNKNOWN_RATIO = 1.5
 STEPS = (1.03, 1.08, 1.2, 1.5, 2.2)
 # Two standard deviations, were errors independent; neighbouring tracks and frames share theirs, so three times as wide.
 CORRELATED_ERRORS = 3.0
+# Two of them at least, whatever the noise says: drifting tracks, a bend too faint to model. Seen: 0.26 % where 0.1 % was said.
+SYSTEMATIC = 0.002
 EQUAL_COST = 0.5 * 2.0**2 * CORRELATED_ERRORS**2
 
 
@@ -36,6 +37,20 @@ class LensRange:
     low_px: float
     high_px: float
     sigma: float  # of log focal
+
+    best_px: float = 0.0  # what fits best where this was found out
+
+    def after(self, focal_px: float) -> LensRange:
+        """The range once the focal length has come out as focal_px, by more tracks and frames.
+
+        It moves along and still holds what fitted before: how far two adjustments of the same lens differ says something, too.
+        """
+        if self.word not in ("measured", "weak"):
+            return self
+        factor = focal_px / self.best_px
+        low, high = min(self.low_px, self.low_px * factor), max(self.high_px, self.high_px * factor)
+        word = "weak" if high / low >= MEASURED_RATIO else self.word
+        return LensRange(word, low, high, float(np.log(high / low) / 4), focal_px)
 
 
 def judge_focal(
@@ -58,20 +73,24 @@ def judge_focal(
         return LensRange("given", focal, focal, 0.0) if known else LensRange("prior", focal / 3, focal * 3, 0.55)
     sigma = lens_spread(view, state, frames, tracks, model).get("focal", np.inf)
     if sigma < SURELY_MEASURED or model.focal_varies:
-        sigma = min(sigma, 0.5)
+        sigma = min(float(np.hypot(sigma, SYSTEMATIC)), 0.5)
         low, high, known = focal * float(np.exp(-2 * sigma)), focal * float(np.exp(2 * sigma)), True
     else:
-        low, _, high = focal_range(view, state, model, frames, tracks)
+        low, focal, high = focal_range(view, state, model, frames, tracks)
         known = high / low < UNKNOWN_RATIO
     low, high = min([low, *rivals_px]), max([high, *rivals_px])
     ratio = high / low
     word = "prior" if not known else "measured" if ratio < MEASURED_RATIO else "weak"
-    return LensRange(word, low, high, float(np.log(ratio) / 4))
+    return LensRange(word, low, high, float(np.log(ratio) / 4), focal)
 
 
 def lens_spread(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model) -> dict[str, float]:
-    """Standard deviation of log focal, k1, k2, row time as far as the shot itself (pixels and depth, no prior) tells."""
-    probe = replace(model, focal_free=True, focal_varies=False, focal_prior_sigma=np.inf)
+    """Standard deviation of log focal, k1, k2, row time as far as the shot itself (pixels and depth, no prior) tells.
+
+    A zoom's focal lengths are free of each other, but for their smoothness: parallax and zoom trade against each other, and one
+    focal length for all frames would look several times surer than the zoom is.
+    """
+    probe = replace(model, focal_free=True, focal_prior_sigma=np.inf)
     chosen = tracks & state.world.known & (state.label == LABEL_STATIC)
     problem = view.problem(frames, chosen, depth=model.depth and model.translation)
     if len(problem.tracks) < 8:
@@ -83,11 +102,17 @@ def lens_spread(view: ShotView, state: State, frames: np.ndarray, tracks: np.nda
     )
 
 
-def hold_at_prior(view: ShotView, settings: Settings, state: State, model: Model, lens: LensRange) -> Model:
-    """Put the focal length, which the shot cannot tell, where the prior has it; the model that keeps it there."""
-    prior = float(np.clip(settings.focal_px or DEFAULT_FOCAL_OVER_WIDTH * view.width, lens.low_px, lens.high_px))
+def hold_at_prior(view: ShotView, state: State, model: Model, lens: LensRange) -> Model:
+    """Put the focal length, which the shot cannot tell, where the prior and what the shot does say meet; the model that keeps it
+    there.
+
+    Both count by how sure they are: a range far from any usual lens is believed, one that spans all lenses is not.
+    """
+    said, sure = 0.5 * np.log(lens.low_px * lens.high_px), max(lens.sigma, 1e-3) ** -2
+    expected = max(model.focal_prior_sigma, 1e-3) ** -2
+    meeting = np.exp((said * sure + model.focal_prior_log * expected) / (sure + expected))
     focal = float(np.exp(np.median(state.world.log_focal)))
-    state.world = stretch(state.world, prior / focal, view.frame_count // 2)
+    state.world = stretch(state.world, float(np.clip(meeting, lens.low_px, lens.high_px)) / focal, view.frame_count // 2)
     return replace(model, focal_free=False)
 
 

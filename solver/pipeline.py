@@ -317,8 +317,9 @@ def reconstruct(
             lambda: known_of_lens(view, settings, effort, winner, contest, contenders, frames, tracks),
         ),
     )
-    if unknown_lens_held(view, settings, winner, contest, lens):
+    if unknown_lens_held(view, winner, contest, lens):
         winner.state = finished(contest, winner.model)
+    lens = lens.after(float(np.exp(np.median(winner.state.world.log_focal[frames]))))
     preview.solved("adjust", view, winner.state, colour, view.frame_count // 2)
     unit = unit_of(view, winner, solve_frames, tracks)
     winner.held = measure(view, winner.state, np.arange(view.frame_count), held, winner.model.translation, unit)
@@ -342,11 +343,11 @@ def known_of_lens(
     return judge_focal(view, settings, state, winner.model, frames, probe, lens_rivals(winner, contenders))
 
 
-def unknown_lens_held(view: ShotView, settings: Settings, winner: Contender, state: State, lens: LensRange) -> bool:
-    """Puts a focal length that the shot cannot tell where the prior has it, in `state`; whether that was so."""
+def unknown_lens_held(view: ShotView, winner: Contender, state: State, lens: LensRange) -> bool:
+    """Puts a focal length that the shot cannot tell where prior and range meet, in `state`; whether that was so."""
     unknown = lens.word == "prior" and winner.model.focal_free
     if unknown:
-        winner.model = hold_at_prior(view, settings, state, winner.model, lens)
+        winner.model = hold_at_prior(view, state, winner.model, lens)
     return unknown
 
 

@@ -1,0 +1,45 @@
+"""What is said of the focal length: a range that goes along with the solve, and a place in it where the shot cannot tell."""
+
+import numpy as np
+import pytest
+
+from solver.lens_range import LensRange, hold_at_prior
+from solver.reconstruct import Model, State
+from solver.types import LABEL_STATIC, Tracks
+from solver.view import ShotView, World
+
+WIDTH = 1280
+
+
+@pytest.mark.parametrize("factor", [0.99, 1.0, 1.01])
+def test_a_range_goes_along_with_the_last_adjustment_and_keeps_what_fitted_before(factor):
+    lens = LensRange("measured", 995.0, 1005.0, 0.0025, 1000.0).after(1000.0 * factor)
+    assert lens.low_px <= min(995.0, 995.0 * factor) and lens.high_px >= max(1005.0, 1005.0 * factor)
+    assert lens.word == "measured"
+
+
+def test_two_adjustments_far_apart_are_no_measurement():
+    assert LensRange("measured", 990.0, 1010.0, 0.005, 1000.0).after(1050.0).word == "weak"
+
+
+def test_a_lens_that_was_given_stays_as_given():
+    given = LensRange("given", 1000.0, 1000.0, 0.0)
+    assert given.after(1100.0) is given
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "least", "most"),
+    [
+        (5000.0, 10000.0, 5900.0, 7071.0),  # far from usual lenses, and sure of it: near the middle of what fits
+        (400.0, 8000.0, 1300.0, 2000.0),  # all lenses fit: the usual one
+        (1500.0, 2600.0, 1750.0, 1975.0),  # in between
+    ],
+)
+def test_a_focal_length_the_shot_cannot_tell_lies_where_prior_and_range_meet(low, high, least, most):
+    none = np.zeros(0, int)
+    view = ShotView(Tracks(np.arange(3), none, none, np.zeros((0, 2)), np.zeros(0, np.float32), 1), WIDTH, 720, {})
+    state = State(World.blank(3, 1, 900.0), np.full(1, LABEL_STATIC), 1.0)
+    model = Model(focal_prior_log=float(np.log(1.3 * WIDTH)), focal_prior_sigma=0.5)
+    held = hold_at_prior(view, state, model, LensRange("prior", low, high, float(np.log(high / low) / 4)))
+    assert not held.focal_free
+    assert least < np.exp(state.world.log_focal[0]) < most
