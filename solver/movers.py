@@ -14,6 +14,10 @@ from .bundle_model import Observations, Unknowns, project, rotation_exp
 from .resection import refine_points
 from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE
 
+ORDINARY_VIEWS = 8.0  # that a track's own noise is weighed against
+POINT_VIEWS = 1.5  # taken up by the point's own three unknowns
+NOISE_LIMIT_SIGMAS = 5.0
+
 
 def coverage_weight(xy: np.ndarray, width: int, height: int, cells: int = 12) -> np.ndarray:
     """(n,) weights that let every occupied cell of the picture count by the square root of its crowd."""
@@ -117,6 +121,19 @@ def residual_scale(obs: Observations, x: Unknowns) -> float:
     proj = project(obs, x)
     s = np.sqrt((proj.residual**2).sum(1)) / obs.sigma_px
     return float(np.median(s) / 1.1774)
+
+
+def track_noise(obs: Observations, x: Unknowns, scale: float) -> np.ndarray:
+    """(P,) how many times noisier each track is than its sigmas and the common scale say, by what its own point leaves.
+
+    Patches without much in them, or that change as the view does, are several times worse than the tracker can know. A few views
+    say little: every track counts as some ordinary ones besides, and gross errors only up to a limit.
+    """
+    s = np.minimum((project(obs, x).residual ** 2).sum(1) / (2 * (scale * obs.sigma_px) ** 2), NOISE_LIMIT_SIGMAS**2)
+    total = np.bincount(obs.point, s, minlength=obs.point_count)
+    views = np.bincount(obs.point, minlength=obs.point_count)
+    own = np.maximum(views - POINT_VIEWS, 0)
+    return np.sqrt((ORDINARY_VIEWS + total) / (ORDINARY_VIEWS + own))
 
 
 def relabel(

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .bundle import Adjustment
-from .bundle_model import Freedom
+from .bundle_model import Freedom, Unknowns
 from .initialise import Started, StartOptions, align_keys, depth_strength, lift, lift_seen, register
-from .movers import relabel, residual_scale
+from .movers import relabel, residual_scale, track_noise
 from .resection import refine_points, resect
 from .types import LABEL_STATIC
-from .view import ShotView, World
+from .view import Problem, ShotView, World
 
 CORNER_BEND = 0.05  # lenses move the picture's corners by about this share of their distance from the middle
 ZOOM_FLATNESS = 0.04  # relative deviation of depth below which a scene is taken for a zoom's
@@ -91,16 +91,18 @@ def adjust_state(
     loss: str = "cauchy",
     width: float = 3.0,
     tolerance: float = 1e-4,
+    noise: np.ndarray | None = None,
     progress=None,
 ) -> None:
-    """Adjust the given frames with the static ones among the given tracks."""
+    """Adjust the given frames with the static ones among the given tracks. noise (N,): how many times noisier each track is."""
     world = state.world
     align_keys(view, world, frames)
     problem = view.problem(frames, tracks & world.known & (state.label == LABEL_STATIC), depth=model.depth and model.translation)
     if not len(problem.tracks):
         return
     scale = max(state.scale, 0.3)
-    obs = replace(problem.obs, sigma_px=problem.obs.sigma_px * scale)
+    times = 1.0 if noise is None else noise[problem.tracks][problem.obs.point]
+    obs = replace(problem.obs, sigma_px=problem.obs.sigma_px * scale * times)
     corner_radius = 0.5 * float(np.hypot(view.width, view.height) / np.exp(np.median(world.log_focal[frames])))
     free = model.freedom(depth_strength(problem, model.depth_independent), loss, width, corner_radius)
     found = Adjustment(obs, free, focal_frames=frames.astype(float)).run(
@@ -113,12 +115,17 @@ def adjust_state(
     state.cost = found.cost
 
 
-def classify(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, cut: float = 4.0) -> None:
-    """Label all given tracks anew against the cameras of the given frames; points of all of them are fitted."""
+def classify(
+    view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, cut: float = 4.0
+) -> tuple[Problem, Unknowns]:
+    """Label all given tracks anew against the cameras of the given frames; points of all of them are fitted.
+
+    Returns what was seen of them, and the unknowns with every point where it fits best.
+    """
     world = state.world
     problem = view.problem(frames, tracks & world.known, depth=False)
     if not len(problem.tracks):
-        return
+        return problem, world.gather(problem, view.depth_is_log)
     label, x = relabel(
         problem.obs, world.gather(problem, view.depth_is_log), translation=model.translation, scale=state.scale, cut=cut
     )
@@ -127,6 +134,7 @@ def classify(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarra
     # static points keep the adjustment's positions (depth term included); the others take what fits them
     moved = label != LABEL_STATIC
     world.direction[problem.tracks[moved]], world.rho[problem.tracks[moved]] = x.direction[moved], x.rho[moved]
+    return problem, x
 
 
 def trim(
@@ -239,9 +247,12 @@ def all_frames(view: ShotView, state: State, tracks: np.ndarray, model: Model, *
         rows = rows[tracks[view.tracks.track[rows]]]
         if (~world.known[view.tracks.track[rows]]).any():
             lift(view, world, int(f), rows, model.depth and model.translation)
-    classify(view, state, everything, tracks, model)
+    seen, fitted = classify(view, state, everything, tracks, model)
     if view.frame_count <= MAX_FRAMES_AT_ONCE:
-        adjust_state(view, state, everything, tracks, model, iterations=iterations, progress=progress)
+        noise = np.ones(view.tracks.track_count)
+        noise[seen.tracks] = track_noise(seen.obs, fitted, max(state.scale, 0.3))
+        noise[view.trusted] = 1.0
+        adjust_state(view, state, everything, tracks, model, iterations=iterations, noise=noise, progress=progress)
     else:
         _adjust_in_windows(view, state, tracks, model, iterations)
     classify(view, state, everything, tracks, model)
