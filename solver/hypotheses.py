@@ -14,6 +14,8 @@ from .view import ShotView
 # Fields of view of common film lenses, as focal length over image width: 15 to 120 mm on Super 35.
 FOCAL_OVER_WIDTH = (0.7, 1.2, 2.2)
 DEFAULT_FOCAL_OVER_WIDTH = 1.3
+LONG_LENS = 1.6  # focal length over the picture's width from which perspective tells little of it
+LONGER = 2.2  # times as long a lens as was found, to begin with where that seems long
 MAX_STILL_PX = 0.35
 SAME_FOCAL = 0.02  # in log
 ENDED_ALIKE = 1.06  # ratio of the costs of two starts that ended in the same place
@@ -215,6 +217,12 @@ def best_starts(
             pan = replace(moving[0].options, focal_px=focal, focal_varies=False)
             if not any(o.translation and not o.focal_varies and abs(o.focal_px / focal - 1) < 0.04 for o in options):
                 options.append(pan)
+        seeming = [o for o in options if o.focal_free and not o.focal_varies and o.focal_px > LONG_LENS * view.width]
+        if moving and seeming:
+            # a start falls short of a long lens by far, and may end in the mirror image, which is the better one there
+            longest = max(seeming, key=lambda o: o.focal_px)
+            lifted = any(o.use_depth for o in small)
+            options.append(replace(longest, focal_px=LONGER * longest.focal_px, use_depth=lifted, translation=True))
 
     def in_full(job: tuple[StartOptions, Started | None]) -> Started:
         options, found = job

@@ -3,7 +3,7 @@
 With hardly any parallax both explain the tracks almost equally well (the two-fold ambiguity of affine views; Szeliski and Kang,
 "Shape ambiguities in structure from motion", PAMI 1997), and a start may end in either one. Which is right shows when the other
 is tried. Through a long lens the two can only be told apart near the right focal length: under one half as long the image that
-is wrong may even fit better, so that longer ones are tried along with it.
+is wrong may even fit better. Where no depth has led the start the right way, longer ones are tried along with it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from .bundle_model import rotation_exp
+from .hypotheses import LONG_LENS
 from .initialise import lift_seen
 from .lens_range import stretch
 from .parallel import side_by_side
@@ -22,7 +23,6 @@ from .view import ShotView, World
 
 NEAREST_SHARE = 0.1  # of the middle inverse depth; what would come out behind the farthest stays in front of the camera
 ITERATIONS = (25, 15)
-LONG_LENS = 1.6  # focal length over the picture's width from which perspective tells little of it
 LONGER = (1.6, 2.6)  # times the focal length that was found
 UNIT_SIGMAS = 0.25  # px for a state whose residuals are as large as the tracker says
 
@@ -60,13 +60,13 @@ def better_mirror(
 ) -> State | None:
     """The state's mirror image where that explains the jury's tracks (N,) bool better once it is adjusted alike.
 
-    chosen (N,) bool: the tracks the state rests on. An unknown lens that seems long is tried longer as well, both ways.
+    chosen (N,) bool: the tracks the state rests on. Without depth, an unknown lens that seems long is tried longer, both ways.
     """
     if not model.translation:
         return None
     middle = int(frames[len(frames) // 2])
     seems_long = np.exp(np.median(state.world.log_focal[frames])) > LONG_LENS * view.width
-    longer = LONGER if model.focal_free and not model.focal_varies and seems_long else ()
+    longer = LONGER if model.focal_free and not model.focal_varies and seems_long and not model.depth else ()
 
     def tried(variant: tuple[float, bool]) -> State:
         factor, turned = variant

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from solver.bundle_model import rotation_exp
+from solver.hypotheses import best_starts, candidates
 from solver.lens_range import stretch
 from solver.mirror import better_mirror, mirrored
 from solver.reconstruct import Model, State
-from solver.types import LABEL_STATIC, Tracks
+from solver.types import LABEL_STATIC, DepthMap, Settings, Tracks
 from solver.view import ShotView, World
 
 WIDTH, HEIGHT, FOCAL_PX, FRAMES, POINTS = 1280, 720, 1100.0, 16, 300
@@ -50,6 +51,28 @@ def far():
     return seen_by(points, rotation, np.c_[1.8 * s, 0.1 * s**2, 0.2 * s], 5.5 * WIDTH, rng)
 
 
+@pytest.fixture(scope="module")
+def far_with_depth():
+    """A slope 30 m away, seen as `far` is, with a network's word on the middle frame's depth."""
+    rng = np.random.default_rng(9)
+    middle, focal_px = FRAMES // 2, 5.5 * WIDTH
+
+    def depth_at(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return 33 - 8 * v / HEIGHT + 2 * np.sin(9 * u / WIDTH)
+
+    u, v = rng.uniform(0, WIDTH, POINTS), rng.uniform(0, HEIGHT, POINTS)
+    z = depth_at(u, v)
+    points = np.c_[(u - WIDTH / 2) / focal_px * z, (v - HEIGHT / 2) / focal_px * z, z]
+    s = np.linspace(-0.5, 0.5, FRAMES)
+    rotation = rotation_exp(np.c_[0.002 * np.sin(4 * s), 0.06 * s, 0.003 * s])
+    centre = np.c_[1.8 * s, 0.1 * s**2, 0.2 * s]
+    points = points @ rotation[middle] + centre[middle]
+    view, world = seen_by(points, rotation, centre, focal_px, rng)
+    grid = np.meshgrid((np.arange(64) + 0.5) * WIDTH / 64, (np.arange(36) + 0.5) * HEIGHT / 36)
+    said = DepthMap(middle, "depth", depth_at(*grid).astype(np.float32))
+    return ShotView(view.tracks, WIDTH, HEIGHT, {middle: said}), world
+
+
 def path_of(world: World) -> np.ndarray:
     """Camera positions about that of the middle frame, in its axes."""
     middle = FRAMES // 2
@@ -79,6 +102,17 @@ def test_a_start_in_the_mirror_finds_out(pan):
     assert np.sum(true_path * path) / np.sqrt(np.sum(true_path**2) * np.sum(path**2)) > 0.95
     right = State(world.copy(), label.copy(), 1.0)
     assert better_mirror(view, right, model, frames, everything, everything) is None
+
+
+def test_a_long_lens_is_found_from_usual_ones(far_with_depth):
+    view, world = far_with_depth
+    everything = np.ones(POINTS, bool)
+    options = candidates(view, Settings(), True)
+    starts, _ = best_starts(view, np.arange(FRAMES), everything, options, 0)
+    found = starts[0].world
+    true_path, path = path_of(world), path_of(found)
+    assert np.sum(true_path * path) / np.sqrt(np.sum(true_path**2) * np.sum(path**2)) > 0.95
+    assert 0.75 < np.exp(np.median(found.log_focal)) / np.exp(world.log_focal[0]) < 1.3
 
 
 def test_a_long_lens_found_much_too_short_comes_right(far):
