@@ -12,14 +12,16 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from .edits import only
+from .effort import Effort, Stopwatch
 from .finish import assemble
 from .gauge import laid_over
 from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, start_frames
 from .initialise import lift_seen
 from .lens_range import LensRange, stretch
-from .pipeline import Effort, Stopwatch, check_trackable, known_of_lens, reconstruct, still, unknown_lens_held
+from .pipeline import check_trackable
 from .preview import Preview
 from .reconstruct import Model, State, all_frames, classify, resect_frames, trim
+from .reconstruction import known_of_lens, reconstruct, still, unknown_lens_held
 from .selfcheck import Contender, HeldOut, decide, fit_held_out, flatten, hold_out, measure, questions, unit_of
 from .tracking import TrackedClip
 from .types import LABEL_STATIC, LABEL_UNRELIABLE, ClipInfo, DepthMap, Progress, Settings, Solution

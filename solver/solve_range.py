@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from .clip import open_clip
+from .effort import Stopwatch
 from .errors import EXIT_UNSOLVED, EXIT_USAGE, HoldfastError
 from .finish import assemble
 from .gauge import laid_over
@@ -21,7 +22,6 @@ from .initialise import StartOptions, lift, lift_seen, register
 from .lens_range import LensRange
 from .masks import open_masks
 from .movers import residual_scale
-from .pipeline import Stopwatch
 from .reconstruct import Model, State, classify
 from .refine import describe_source, model_of, spread_out, stand_in, take_apart, tracked_of, with_user_tracks, world_of_solution
 from .resection import refine_points
