@@ -30,6 +30,7 @@ from .view import ShotView, World
 
 FEWEST_HELD_OUT = 8
 WEAK_SCALE = 2.0  # residuals beyond this many of the old solve's: the old cameras were no place to start from
+SAME_LENS = 0.02  # how sure the solve before is of a focal length that a shot cannot tell: the scene was built under it
 
 
 @dataclass(frozen=True)
@@ -306,6 +307,7 @@ def _from_here(
     # the points have moved meanwhile
     resect_frames(view, winner.state, np.setdiff1d(np.arange(view.frame_count), frames), tracks, winner.model)
     all_frames(view, winner.state, tracks, winner.model, iterations=effort.final_iterations)
+    lens = lens.after(float(np.exp(np.median(winner.state.world.log_focal[frames]))))
     unit = unit_of(view, winner, frames, tracks)
     winner.held = measure(view, winner.state, np.arange(view.frame_count), held, winner.model.translation, unit)
     progress("adjust", 8, 8)
@@ -322,7 +324,9 @@ def _lens(
         return LensRange("prior", low, high, 0.55)
     settings = with_focal_of(solution, settings)
     lens = known_of_lens(view, settings, effort, winner, winner.state, contenders, frames, tracks)
-    unknown_lens_held(view, settings, winner, winner.state, lens)
+    if lens.word == "prior":
+        winner.model = replace(winner.model, focal_prior_log=float(np.log(settings.focal_px)), focal_prior_sigma=SAME_LENS)
+    unknown_lens_held(view, winner, winner.state, lens)
     return lens
 
 
