@@ -81,16 +81,17 @@ def freed_of_movers(
     """
     lead = best_of(view, settled, frames, chosen)
     kinds = [o for o in candidates(view, settings, use_depth) if o.translation and not o.focal_varies]
-    goes: list[tuple[Settled | None, np.ndarray, int]] = [(lead, chosen, settings.seed)]
+    goes = [(lead, chosen, settings.seed)]
     if kinds and lead.model.translation and crowded(view, lead, frames, chosen):
         seed = settings.seed + SECOND_GO
-        goes.append((None, choose_tracks(view, frames, effort.start_tracks, tracks, seed), seed))
+        those = choose_tracks(view, frames, effort.start_tracks, tracks, seed)
+        begun = side_by_side(
+            lambda kind: settle(view, settings, start(view, frames, those, kind, seed), frames, those, use_depth), kinds
+        )
+        goes.append((best_of(view, begun, frames, those), those, seed))
 
-    def go(task: tuple[Settled | None, np.ndarray, int]) -> tuple[Settled, np.ndarray]:
+    def go(task: tuple[Settled, np.ndarray, int]) -> tuple[Settled, np.ndarray]:
         best, those, seed = task
-        if best is None:
-            begun = [start(view, frames, those, kind, seed) for kind in kinds]
-            best = best_of(view, [settle(view, settings, s, frames, those, use_depth) for s in begun], frames, those)
         return without_movers(view, settings, best, frames, those, use_depth, seed), those
 
     freed = side_by_side(go, goes)
