@@ -149,7 +149,9 @@ def strange(chance: Chance, image: torch.Tensor) -> torch.Tensor:
 
 def colour(chance: Chance, image: torch.Tensor) -> torch.Tensor:
     """Exposure, white balance, colours mixed by a sensor, tone curves, saturation, lifted blacks, vignette, grey pictures."""
-    gains = torch.exp(chance.normal(0.3, 1, 1, 1) + chance.some(0.15) * chance.uniform(0.0, 0.9, 1, 1, 1) + chance.normal(0.12, 3, 1, 1))
+    gains = torch.exp(
+        chance.normal(0.3, 1, 1, 1) + chance.some(0.15) * chance.uniform(0.0, 0.9, 1, 1, 1) + chance.normal(0.12, 3, 1, 1)
+    )
     matrix = torch.eye(3, device=image.device) + chance.some(0.5)[:, 0] * chance.normal(0.08, 3, 3)
     image = torch.einsum("bij,bjhw->bihw", matrix, image * gains).clamp(0, 1)
     image = (image + 1e-4) ** torch.exp(chance.normal(0.25, 1, 1, 1))
@@ -199,7 +201,9 @@ def blocks(chance: Chance, image: torch.Tensor) -> torch.Tensor:
     ycc = torch.einsum("ij,bjhw->bihw", to_luma, given)
     tiles = ycc.reshape(b, 3, h // 8, 8, w // 8, 8)
     frequencies = torch.einsum("ki,bcyixj,lj->bcykxl", basis, tiles, basis)
-    steps = (1 + 0.6 * (k[:, None] + k[None]))[None, None, None, :, None, :] * torch.tensor([1.0, 2.0, 2.0], device=image.device).view(1, 3, 1, 1, 1, 1)
+    steps = (1 + 0.6 * (k[:, None] + k[None]))[None, None, None, :, None, :] * torch.tensor(
+        [1.0, 2.0, 2.0], device=image.device
+    ).view(1, 3, 1, 1, 1, 1)
     steps = steps * torch.exp(part.uniform(math.log(0.01), math.log(0.12), 1, 1, 1, 1, 1))
     frequencies = torch.round(frequencies / steps) * steps
     tiles = torch.einsum("ki,bcykxl,lj->bcyixj", basis, frequencies, basis)

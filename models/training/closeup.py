@@ -23,7 +23,13 @@ def _backdrop(rng: np.random.Generator, b: Builder, reach: float) -> bool:
     outdoors = rng.random() < 0.15
     b.begin()
     size = 60.0 if outdoors else 14.0
-    b.part(stock.sheet, (0, 0, 0), (size, size, 1), b.look("wood", "tiles", "fabric", "stripes", "plain", "mottled", "cells", tile=(0.4, 2.5)), **shell)
+    b.part(
+        stock.sheet,
+        (0, 0, 0),
+        (size, size, 1),
+        b.look("wood", "tiles", "fabric", "stripes", "plain", "mottled", "cells", tile=(0.4, 2.5)),
+        **shell,
+    )
     if outdoors:
         for _ in range(int(rng.integers(0, 9))):
             around, away = rng.uniform(0, 6.28), rng.uniform(2, 25)
@@ -46,11 +52,20 @@ def _backdrop(rng: np.random.Generator, b: Builder, reach: float) -> bool:
         yaw = facing + k * np.pi / 2
         turn, middle = yaw_matrix(yaw), yaw_matrix(yaw) @ [0, away, 0]
         b.begin(middle, yaw)
-        b.part(stock.sheet, (0, 0, high / 2), (14, high, 1), tone if rng.random() < 0.8 else b.look("plain", "tiles", "wood", "pattern", tile=(0.8, 4)), UPRIGHT, **shell)
+        b.part(
+            stock.sheet,
+            (0, 0, high / 2),
+            (14, high, 1),
+            tone if rng.random() < 0.8 else b.look("plain", "tiles", "wood", "pattern", tile=(0.8, 4)),
+            UPRIGHT,
+            **shell,
+        )
         for _ in range(int(rng.integers(0, 6))):
             w, h, x = rng.uniform(0.1, 1.0), rng.uniform(0.1, 0.9), rng.uniform(-1, 1) * min(away, 2.5)
             look = b.look("poster", "photo", "label", "page", "plain", "interface", odd=0)
-            b.part(stock.box, (x, -0.012, rng.uniform(0.5, 2.0)), (w, 0.03, h), look, tile_m=None, emission=float(rng.random() < 0.1))
+            b.part(
+                stock.box, (x, -0.012, rng.uniform(0.5, 2.0)), (w, 0.03, h), look, tile_m=None, emission=float(rng.random() < 0.1)
+            )
         for _ in range(int(rng.integers(0, 3))):
             x = rng.uniform(-1.2, 1.2) * min(away, 2.5)
             place, kind = middle + turn @ [x, -0.35, 0], rng.random()
@@ -82,14 +97,22 @@ def _surface(rng: np.random.Generator, b: Builder) -> tuple[np.ndarray, tuple[fl
     w, d = rng.uniform(0.5, 2.2), rng.uniform(0.4, 1.1)
     kind = rng.random()
     if kind < 0.5:
-        middle = furniture.table(b, (0, 0, 0), yaw, (w, d, rng.choice([rng.uniform(0.35, 0.55), rng.uniform(0.68, 0.95)])), things=0)
+        middle = furniture.table(
+            b, (0, 0, 0), yaw, (w, d, rng.choice([rng.uniform(0.35, 0.55), rng.uniform(0.68, 0.95)])), things=0
+        )
     elif kind < 0.65:  # a counter or chest against a wall of its own, or free
         h = rng.uniform(0.6, 1.1)
         b.begin((0, 0, 0), yaw)
         b.part(b.stock.box, (0, 0, h / 2), (w * 1.5, d * 0.7, h), b.look("plain", "wood"))
         b.part(b.stock.box, (0, 0, h), (w * 1.5 + 0.03, d * 0.7 + 0.03, 0.03), b.look("mottled", "wood", "plain", "metal"))
         if rng.random() < 0.6:
-            b.part(b.stock.box, (0, d * 0.37, h + 0.5), (w * 2.5, 0.04, 1.6), b.look("tiles", "plain", "mottled", tile=(0.2, 2)), casts_shadow=False)
+            b.part(
+                b.stock.box,
+                (0, d * 0.37, h + 0.5),
+                (w * 2.5, 0.04, 1.6),
+                b.look("tiles", "plain", "mottled", tile=(0.2, 2)),
+                casts_shadow=False,
+            )
         middle = np.array([0, 0, h + 0.015])
     elif kind < 0.75:  # a shelf with sides, back and another board above
         h, gap = rng.uniform(0.4, 1.5), rng.uniform(0.3, 0.6)
@@ -102,7 +125,9 @@ def _surface(rng: np.random.Generator, b: Builder) -> tuple[np.ndarray, tuple[fl
         for x in np.linspace(-0.5, 0.5, int(rng.integers(2, 5))) * w:
             b.part(b.stock.box, (x, 0, h + gap / 2), (0.025, d, gap * 3), look)
         for k in (-1, 1):
-            furniture.clutter(b, np.array([0, 0, h + k * gap + 0.013]), (w * 0.9, d * 0.6), int(rng.integers(2, 9)), (0.06, gap * 0.6), yaw)
+            furniture.clutter(
+                b, np.array([0, 0, h + k * gap + 0.013]), (w * 0.9, d * 0.6), int(rng.integers(2, 9)), (0.06, gap * 0.6), yaw
+            )
         middle = np.array([0, 0, h + 0.013])
     elif kind < 0.82:
         h = rng.uniform(0.35, 0.6)
@@ -159,7 +184,9 @@ def close(rng: np.random.Generator, stock: Stock) -> World:
     for _ in range(14):
         target, size = heroes[rng.integers(len(heroes))]
         target = target + rng.normal(0, 0.25 * size, 3)
-        down = np.radians(rng.uniform(-3, 20) if rng.random() < 0.35 else rng.uniform(12, 50) if rng.random() < 0.8 else rng.uniform(45, 85))
+        down = np.radians(
+            rng.uniform(-3, 20) if rng.random() < 0.35 else rng.uniform(12, 50) if rng.random() < 0.8 else rng.uniform(45, 85)
+        )
         around = rng.uniform(0, 6.28)
         away = np.clip(size * np.exp(rng.uniform(np.log(0.9), np.log(5.0))), 0.25, 2.5)
         eye = target + away * np.array([np.cos(around) * np.cos(down), np.sin(around) * np.cos(down), np.sin(down)])
@@ -194,7 +221,10 @@ def people(rng: np.random.Generator, stock: Stock) -> World:
     views = []
     for _ in range(14):
         head = heads[rng.integers(len(heads))]
-        target = head + [*rng.normal(0, 0.15, 2), -rng.choice([rng.uniform(0, 0.15), rng.uniform(0.1, 0.5), rng.uniform(0.3, 1.0)])]
+        target = head + [
+            *rng.normal(0, 0.15, 2),
+            -rng.choice([rng.uniform(0, 0.15), rng.uniform(0.1, 0.5), rng.uniform(0.3, 1.0)]),
+        ]
         around, away = rng.uniform(0, 6.28), float(np.exp(rng.uniform(np.log(0.5), np.log(4.0))))
         rise = rng.normal(0, 0.12) if rng.random() < 0.75 else rng.normal(0, 0.45)
         eye = target + away * np.array([np.cos(around), np.sin(around), rise])

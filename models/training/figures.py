@@ -23,7 +23,14 @@ def head(b: Builder, at: np.ndarray, turn: np.ndarray, skin: dict, scale: float 
     rng, stock = b.rng, b.stock
 
     def put(mesh, place, size, look, extra=None, **changes):
-        b.part(mesh, at + turn @ (np.asarray(place, float) * scale), np.asarray(size, float) * scale, look, turn @ (np.eye(3) if extra is None else extra), **changes)
+        b.part(
+            mesh,
+            at + turn @ (np.asarray(place, float) * scale),
+            np.asarray(size, float) * scale,
+            look,
+            turn @ (np.eye(3) if extra is None else extra),
+            **changes,
+        )
 
     put(stock.heads[rng.integers(len(stock.heads))], (0, 0, 0), (1, 1, 1), skin)
     put(stock.cone, (0, 0.105, -0.02), (0.03, 0.045, 0.06), skin, axis_matrix([1, 0, 0], 0.25))
@@ -77,7 +84,13 @@ def figure(b: Builder, origin, yaw: float, height: float | None = None, pose: st
     torso = stock.torsos[rng.integers(len(stock.torsos))]
     b.part(torso, up(0, 0, 0.28), np.array([1, 1, 0.6]) * s, coat, lean)
     if rng.random() < 0.3:  # collar, scarf, hood
-        b.part(stock.rings[2], up(0, -0.01, 0.55), np.array([0.2, 0.3, 0.19]) * s, b.look("fabric", "pattern"), lean @ axis_matrix([1, 0, 0], np.pi / 2))
+        b.part(
+            stock.rings[2],
+            up(0, -0.01, 0.55),
+            np.array([0.2, 0.3, 0.19]) * s,
+            b.look("fabric", "pattern"),
+            lean @ axis_matrix([1, 0, 0], np.pi / 2),
+        )
     if rng.random() < 0.25:  # an open jacket over it
         b.part(stock.box, up(0, 0.125, 0.3), np.array([0.07, 0.012, 0.42]) * s, b.look("plain", "fabric", "pattern"), lean)
     b.rod(up(0, 0.0, 0.54), up(0, 0.015, 0.66), 0.115 * s, skin, stock.limb)
@@ -135,7 +148,13 @@ def animal(b: Builder, origin, yaw: float, length: float | None = None) -> None:
     for x in (-1, 1):
         for y in (-0.36, 0.36):
             step = rng.normal(0, 0.08)
-            b.rod(np.array([x * thick * 0.26, y, legs + 0.1]) * s, np.array([x * thick * 0.26, y + step, 0]) * s, 0.12 * s, other, stock.tapered_limb)
+            b.rod(
+                np.array([x * thick * 0.26, y, legs + 0.1]) * s,
+                np.array([x * thick * 0.26, y + step, 0]) * s,
+                0.12 * s,
+                other,
+                stock.tapered_limb,
+            )
     high = rng.uniform(0.0, 0.5)
     skull = np.array([rng.normal(0, 0.08), 0.62, legs + thick * 0.5 + high])
     b.rod(np.array([0, 0.4, legs + thick * 0.5]) * s, skull * s, 0.2 * s, fur, stock.limb)

@@ -50,7 +50,9 @@ def relight(rng: np.random.Generator, scene: Scene) -> None:
         scene.ambient_up, scene.ambient_down = (tuple(dim * np.array(c)) for c in (scene.ambient_up, scene.ambient_down))
     elif kind < 0.7:  # coloured, as on stages and at night
         tones = rng.uniform(0.1, 1.5, (3, 3))
-        scene.ambient_up, scene.ambient_down = (tuple(np.array(c) * t) for c, t in zip((scene.ambient_up, scene.ambient_down), tones[:2], strict=True))
+        scene.ambient_up, scene.ambient_down = (
+            tuple(np.array(c) * t) for c, t in zip((scene.ambient_up, scene.ambient_down), tones[:2], strict=True)
+        )
         scene.lamps = [(place, tuple(np.array(c) * rng.uniform(0.1, 1.6, 3)), reach) for place, c, reach in scene.lamps]
     else:  # soft and bright from everywhere
         lift = rng.uniform(1.1, 2.5)

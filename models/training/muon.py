@@ -32,7 +32,9 @@ class Muon(torch.optim.Optimizer):
                 by_shape.setdefault(update.flatten(1).shape, []).append(k)
             steps = list(ahead)
             for shape, members in by_shape.items():
-                updates = orthogonal(torch.stack([ahead[k].flatten(1) for k in members])) * (-group["lr"] * 0.2 * max(shape) ** 0.5)
+                updates = orthogonal(torch.stack([ahead[k].flatten(1) for k in members])) * (
+                    -group["lr"] * 0.2 * max(shape) ** 0.5
+                )
                 for k, update in zip(members, updates, strict=True):
                     steps[k] = update.reshape(held[k].shape)
             torch._foreach_mul_(held, 1 - group["lr"] * group["weight_decay"])

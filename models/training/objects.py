@@ -66,9 +66,18 @@ class Stock:
         neck, shoulder, cap = rng.uniform(0.2, 0.55), rng.uniform(-0.1, 0.3), rng.uniform(0.36, 0.46)
         waist = rng.uniform(0.75, 1.0)
         profile = [
-            (0, -0.5), (0.46, -0.5), (0.5, -0.47), (0.5 * waist, -0.1), (0.5, shoulder - 0.08), (0.5 * neck + 0.14, shoulder + 0.02),
-            (0.5 * neck, shoulder + 0.12), (0.5 * neck, cap), (0.5 * neck + 0.04, cap), (0.5 * neck + 0.03, 0.5), (0, 0.5),
-        ]  # fmt: skip
+            (0, -0.5),
+            (0.46, -0.5),
+            (0.5, -0.47),
+            (0.5 * waist, -0.1),
+            (0.5, shoulder - 0.08),
+            (0.5 * neck + 0.14, shoulder + 0.02),
+            (0.5 * neck, shoulder + 0.12),
+            (0.5 * neck, cap),
+            (0.5 * neck + 0.04, cap),
+            (0.5 * neck + 0.03, 0.5),
+            (0, 0.5),
+        ]
         return primitives.revolution(np.array(profile), 20)
 
     @staticmethod

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .camera import gl_bytes, projection
 from .packed import ITEM_TEXELS, LAYER_PX, as_layer, pack_items
 from .shaders import (
     GEOMETRY_FRAGMENT,
@@ -26,7 +27,6 @@ from .shaders import (
     SKY_FRAGMENT,
     SKY_VERTEX,
 )
-
 
 VIEWS_AT_ONCE = 12
 
@@ -84,21 +84,6 @@ class Scene:
     up: np.ndarray = field(default_factory=lambda: np.array([0.0, 0.0, 1.0]))
     shadow_centre: np.ndarray = field(default_factory=lambda: np.zeros(3))  # the shadow map covers a ball
     shadow_radius: float = 20.0  # metres
-
-
-def projection(fx: float, fy: float, cx: float, cy: float, width: int, height: int, near: float, far: float) -> np.ndarray:
-    """(4, 4) clip from OpenCV camera. Image rows run with clip y, so that what is read back starts with the top row."""
-    matrix = np.zeros((4, 4))
-    matrix[0, 0], matrix[0, 2] = 2 * fx / width, 2 * cx / width - 1
-    matrix[1, 1], matrix[1, 2] = 2 * fy / height, 2 * cy / height - 1
-    matrix[2, 2], matrix[2, 3] = (far + near) / (far - near), -2 * far * near / (far - near)
-    matrix[3, 2] = 1
-    return matrix
-
-
-def _gl(matrix: np.ndarray) -> bytes:
-    """Column-major float32, as OpenGL reads matrices."""
-    return np.ascontiguousarray(np.asarray(matrix).T, np.float32).tobytes()
 
 
 class Rasteriser:
@@ -193,9 +178,7 @@ class Rasteriser:
             arrays = {
                 "mesh": self.ctx.vertex_array(self._programs["mesh"], full, indices),
                 "geometry": self.ctx.vertex_array(self._programs["geometry"], full, indices),
-                "shadow": self.ctx.vertex_array(
-                    self._programs["shadow"], [(vertices, "3f 12x 8x", "in_position")], indices
-                ),
+                "shadow": self.ctx.vertex_array(self._programs["shadow"], [(vertices, "3f 12x 8x", "in_position")], indices),
             }
             entry = self._meshes[id(mesh)] = (mesh, arrays, (vertices, indices))
         return entry[1]
@@ -244,7 +227,7 @@ class Rasteriser:
         if self._shadowed is not scene:  # it does not depend on the camera
             self._shadow_frame.use()
             self._shadow_frame.clear(depth=1.0)
-            self._programs["shadow"]["clip_from_world"].write(_gl(matrix))
+            self._programs["shadow"]["clip_from_world"].write(gl_bytes(matrix))
             self._draw("shadow")
             self._shadowed = scene
         return matrix
@@ -300,13 +283,19 @@ class Rasteriser:
             self._fill_geometry(*camera)
             self._fill_colour(scene, *camera)
             self._fill_picture(k, camera[1:], shade, turn)
-        raw = self._pictures_frame.read(
-            viewport=(0, 0, self.width, self.height * len(cameras)), components=4, alignment=1
-        )
+        raw = self._pictures_frame.read(viewport=(0, 0, self.width, self.height * len(cameras)), components=4, alignment=1)
         return np.frombuffer(raw, np.uint8).reshape(len(cameras), self.height, self.width, 4)[..., :3]
 
     def colour(
-        self, scene: Scene, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float, shade=(0.1, 0.5, 0.0), turn=0.0
+        self,
+        scene: Scene,
+        cam_from_world: np.ndarray,
+        fx: float,
+        fy: float,
+        cx: float,
+        cy: float,
+        shade=(0.1, 0.5, 0.0),
+        turn=0.0,
     ) -> np.ndarray:
         """The picture alone, (H, W, 3) uint8."""
         camera = (np.asarray(cam_from_world, float), fx, fy, cx, cy)
@@ -328,7 +317,7 @@ class Rasteriser:
         rays = cam_from_world[:3, :3].T @ np.array(
             [[w / 2 / fx, 0, (w / 2 - cx) / fx], [0, h / 2 / fy, (h / 2 - cy) / fy], [0, 0, 1]]
         )
-        sky["world_from_clip"].write(_gl(rays))
+        sky["world_from_clip"].write(gl_bytes(rays))
         for name, value in (
             ("up", scene.up),
             ("zenith", scene.sky_zenith),
@@ -342,8 +331,8 @@ class Rasteriser:
         self.ctx.enable(self._mgl.DEPTH_TEST)
 
         program = self._programs["mesh"]
-        program["clip_from_world"].write(_gl(clip_from_world))
-        program["shadow_from_world"].write(_gl(shadow_from_world))
+        program["clip_from_world"].write(gl_bytes(clip_from_world))
+        program["shadow_from_world"].write(gl_bytes(shadow_from_world))
         for name, value in (
             ("eye", eye),
             ("up", scene.up),
@@ -382,8 +371,8 @@ class Rasteriser:
         """Depth, ids and normals into the frame in use."""
         cam_from_world = np.asarray(cam_from_world, float)
         program = self._programs["geometry"]
-        program["clip_from_world"].write(_gl(self._clip_from_world(cam_from_world, fx, fy, cx, cy)))
-        program["cam_from_world"].write(_gl(cam_from_world[:3, :3]))
+        program["clip_from_world"].write(gl_bytes(self._clip_from_world(cam_from_world, fx, fy, cx, cy)))
+        program["cam_from_world"].write(gl_bytes(cam_from_world[:3, :3]))
         program["eye"].value = tuple(map(float, -cam_from_world[:3, :3].T @ cam_from_world[:3, 3]))
         self._draw("geometry")
 

@@ -107,7 +107,12 @@ def carton(b: Builder, at, size: float) -> None:
     if rng.random() < 0.3:
         b.part(stock.box, (0, 0, h / 2), (w, d, h), b.look("poster", "label", "card", "photo", "plain", odd=0), tile_m=None)
         return
-    walls = [((-w / 2, 0, h / 2), (t, d, h)), ((w / 2, 0, h / 2), (t, d, h)), ((0, d / 2, h / 2), (w, t, h)), ((0, 0, t), (w, d, t))]
+    walls = [
+        ((-w / 2, 0, h / 2), (t, d, h)),
+        ((w / 2, 0, h / 2), (t, d, h)),
+        ((0, d / 2, h / 2), (w, t, h)),
+        ((0, 0, t), (w, d, t)),
+    ]
     walls.append(((0, 0, h), (w, d, t)) if side else ((0, -d / 2, h / 2), (w, t, h)))
     inner = float(rng.uniform(0.3, 1.0))
     for place, extent in walls:
@@ -211,7 +216,12 @@ def dishes(b: Builder, at, size: float) -> None:
         for _ in range(int(rng.integers(0, 8))):
             fruit = b.look("plain", "mottled", odd=0, tile=(0.1, 0.5))
             place = (*rng.normal(0, size * 0.13, 2), size * rng.uniform(0.25, 0.45))
-            b.part(stock.ball if rng.random() < 0.6 else stock.stones[rng.integers(24)], place, size * rng.uniform(0.18, 0.35, 3), fruit)
+            b.part(
+                stock.ball if rng.random() < 0.6 else stock.stones[rng.integers(24)],
+                place,
+                size * rng.uniform(0.18, 0.35, 3),
+                fruit,
+            )
     steel = {"colour": (0.5, 0.5, 0.5), "specular": 0.8}
     for _ in range(int(rng.integers(0, 4))):
         x = rng.choice([-1, 1]) * size * rng.uniform(0.6, 0.8)
@@ -230,13 +240,22 @@ def desk_lamp(b: Builder, at, size: float) -> None:
             b.rod((0, 0, size * 0.5), (0.3 * size * np.cos(k * 2.1), 0.3 * size * np.sin(k * 2.1), 0), width, look)
     for k in range(int(rng.integers(1, 4))):
         lean = rng.uniform(-0.9, 0.9)
-        following = joint + size * rng.uniform(0.3, 0.7) * np.array([np.sin(lean), 0.1 * rng.normal(), np.cos(lean) if k < 2 else rng.uniform(-0.5, 0.5)])
+        following = joint + size * rng.uniform(0.3, 0.7) * np.array(
+            [np.sin(lean), 0.1 * rng.normal(), np.cos(lean) if k < 2 else rng.uniform(-0.5, 0.5)]
+        )
         following[2] = max(following[2], 0.05)
         b.rod(joint, following, width, look)
         joint = following
     head = rng.uniform(0.12, 0.35) * size
     turn = axis_matrix([0, 1, 0], rng.uniform(-1.2, 1.2))
-    b.part([stock.tapered, stock.cylinder, stock.box, stock.ball][rng.integers(4)], joint, (head, head, head * rng.uniform(0.5, 1.3)), look, turn, emission=float(rng.random() < 0.3))
+    b.part(
+        [stock.tapered, stock.cylinder, stock.box, stock.ball][rng.integers(4)],
+        joint,
+        (head, head, head * rng.uniform(0.5, 1.3)),
+        look,
+        turn,
+        emission=float(rng.random() < 0.3),
+    )
 
 
 def toy(b: Builder, at, size: float) -> None:
@@ -248,7 +267,9 @@ def toy(b: Builder, at, size: float) -> None:
     z = 0.0
     for _ in range(int(rng.integers(2, 9))):
         d = size * rng.uniform(0.12, 0.55, 3)
-        turn = yaw_matrix(rng.integers(4) * np.pi / 2) if rng.random() < 0.5 else axis_matrix(rng.normal(size=3), rng.uniform(0, 3))
+        turn = (
+            yaw_matrix(rng.integers(4) * np.pi / 2) if rng.random() < 0.5 else axis_matrix(rng.normal(size=3), rng.uniform(0, 3))
+        )
         b.part(meshes[rng.integers(len(meshes))], (*rng.normal(0, size * 0.15, 2), z + d[2] / 2), d, looks[rng.integers(3)], turn)
         z = min(z + d[2] * rng.uniform(0, 0.9), size * 0.7)
 
@@ -278,7 +299,12 @@ def bin_or_stool(b: Builder, at, size: float) -> None:
         b.part(stock.cylinder, (0, 0, size * 0.95), (w, w, size * 0.08), look)
         for k in range(4):
             a = np.pi / 4 + k * np.pi / 2
-            b.rod((0.3 * w * np.cos(a), 0.3 * w * np.sin(a), size * 0.92), (0.48 * w * np.cos(a), 0.48 * w * np.sin(a), 0), 0.07 * w, look)
+            b.rod(
+                (0.3 * w * np.cos(a), 0.3 * w * np.sin(a), size * 0.92),
+                (0.48 * w * np.cos(a), 0.48 * w * np.sin(a), 0),
+                0.07 * w,
+                look,
+            )
     elif kind == 2:
         b.part(stock.rounded[rng.integers(2)], (0, 0, size / 2), (w, w * rng.uniform(0.5, 1), size), look)
         for z in (0.3, 0.7):
