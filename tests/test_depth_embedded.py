@@ -78,6 +78,6 @@ def test_better_than_not_looking_on_pictures_kept_back(source):
         confident.append(error[sure].mean())
         doubtful.append(error[~sure].mean())
     mean = {name: {k: np.nanmean([s[k] for s in each]) for k in each[0]} for name, each in scores.items()}
-    assert mean["network"]["absrel"] < 0.95 * mean["plane"]["absrel"] < mean["constant"]["absrel"]
-    assert mean["network"]["ordinal"] < mean["plane"]["ordinal"] < mean["constant"]["ordinal"]
+    assert mean["network"]["absrel"] < 0.75 * mean["plane"]["absrel"] < mean["constant"]["absrel"]
+    assert mean["network"]["ordinal"] < 0.6 * mean["plane"]["ordinal"] < mean["constant"]["ordinal"]
     assert np.mean(confident) < 0.9 * np.mean(doubtful)

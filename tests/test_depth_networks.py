@@ -29,7 +29,7 @@ FAMILIES = {
     "holdfast-small": (
         {"output_name": "disparity", "extras": {"confidence": 0.7}},
         (1.0, (0.5,) * 3, (0.25,) * 3),
-        (320, 192),
+        (384, 224),
         "disparity",
     ),
     "tcmonodepth-small": ({"input_name": "input", "output_name": "output"}, BYTES, (384, 224), "disparity"),

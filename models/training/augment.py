@@ -1,100 +1,222 @@
-"""What cameras, lenses and codecs do to a picture: colour, exposure, blur, grain, compression; and crops and mirroring."""
+"""What light, lenses, cameras and codecs do to pictures, for a whole batch at once on the device that trains.
+
+Pictures are (B, 3, H, W) float 0..1. Every effect is drawn for each picture by itself and left out for most; the order is that
+of the world: light on the scene, air, lens, sensor, camera, codec. Some of it is like no camera (random convolutions, Xu et al.
+2021; another picture's amplitudes or colours, Yang & Soatto 2020): it keeps the network from relying on how the renderer looks.
+"""
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
+import math
+import random
+
+import torch
+from torch.nn import functional as F
 
 
-def crop(
-    rng: np.random.Generator, rgb: np.ndarray, disparity: np.ndarray, size: tuple[int, int], smallest: float = 0.7
-) -> tuple[np.ndarray, np.ndarray]:
-    """A random part of the picture, at least `smallest` of what fits, resized to size (w, h), mirrored half of the time.
+class Chance:
+    """Random numbers of the shape that effects need, from one generator."""
 
-    rgb (H, W, 3) uint8, disparity (H, W); the disparity comes back at half the size, as the network gives it.
-    """
-    height, width = rgb.shape[:2]
-    fit = min(width / size[0], height / size[1]) * rng.uniform(smallest, 1.0)
-    w, h = min(int(size[0] * fit), width), min(int(size[1] * fit), height)
-    x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
-    part = cv2.resize(rgb[y : y + h, x : x + w], size, interpolation=cv2.INTER_AREA if fit > 1 else cv2.INTER_LINEAR)
-    target = cv2.resize(
-        disparity[y : y + h, x : x + w].astype(np.float32), (size[0] // 2, size[1] // 2), interpolation=cv2.INTER_NEAREST
-    )
-    if rng.random() < 0.5:
-        part, target = part[:, ::-1], target[:, ::-1]
-    return part, target
+    def __init__(self, generator: torch.Generator, count: int, device: torch.device) -> None:
+        self.generator, self.count, self.device = generator, count, device
+        self.plain = random.Random(generator.initial_seed())  # for what the whole batch shares, without asking the device
 
+    def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
+        """(B, *shape) between low and high."""
+        return torch.rand((self.count, *shape), device=self.device, generator=self.generator) * (high - low) + low
 
-def _motion_blur(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    length, angle = rng.uniform(2, 9), rng.uniform(0, np.pi)
-    kernel = np.zeros((11, 11), np.float32)
-    dx, dy = length / 2 * np.cos(angle), length / 2 * np.sin(angle)
-    cv2.line(kernel, (round(5 - dx), round(5 - dy)), (round(5 + dx), round(5 + dy)), 1.0, 1, cv2.LINE_AA)
-    return cv2.filter2D(image, -1, kernel / kernel.sum())
+    def normal(self, spread: float, *shape: int) -> torch.Tensor:
+        """(B, *shape) around zero."""
+        return torch.randn((self.count, *shape), device=self.device, generator=self.generator) * spread
 
+    def some(self, share: float) -> torch.Tensor:
+        """(B, 1, 1, 1): 1 for about this share of the pictures, else 0."""
+        return (self.uniform(0, 1, 1, 1, 1) < share).float()
 
-def defocus(rng: np.random.Generator, rgb: np.ndarray, disparity: np.ndarray, chance: float = 0.12) -> np.ndarray:
-    """Now and then a lens that is sharp at one distance only: blur grows with the difference in disparity from it.
+    def of(self, share: float) -> torch.Tensor:
+        """Indices of a fixed share of the batch, drawn anew (at least one)."""
+        order = torch.randperm(self.count, device=self.device, generator=self.generator)
+        return order[: max(int(self.count * share), 1)]
 
-    rgb (H, W, 3) uint8, disparity (h, w) of any size; thin-lens blur circles are linear in disparity.
-    """
-    if rng.random() >= chance:
-        return rgb
-    h, w = rgb.shape[:2]
-    disparity = cv2.resize(np.ascontiguousarray(disparity, np.float32), (w, h), interpolation=cv2.INTER_NEAREST)
-    low, high = np.percentile(disparity, [2, 98])
-    sharp_at = disparity[int(rng.uniform(0.25, 0.9) * h), int(rng.uniform(0.2, 0.8) * w)]
-    radius = np.abs(disparity - sharp_at) / max(float(high - low), 1e-6) * rng.uniform(1.0, 5.0) * h / 192
-    plain = np.ascontiguousarray(rgb, np.float32)
-    result = plain
-    for sigma in (0.5, 1.0, 2.0, 4.0):  # softly from one amount of blur to the next
-        weight = np.clip(cv2.GaussianBlur(radius, (0, 0), sigma) / sigma - 0.5, 0, 1)[..., None]
-        result = result * (1 - weight) + cv2.GaussianBlur(plain, (0, 0), sigma) * weight
-    return (result + 0.5).astype(np.uint8)
+    def part(self, count: int) -> Chance:
+        """The same for a part of the batch."""
+        return Chance(self.generator, count, self.device)
 
 
-def degrade(rng: np.random.Generator, rgb: np.ndarray, chance_of_none: float = 0.2) -> np.ndarray:
-    """(H, W, 3) uint8 -> uint8: a random camera's, lens's and codec's idea of the same picture, now and then itself."""
-    if rng.random() < chance_of_none:
-        return rgb
-    image = rgb.astype(np.float32) / 255.0
-    # Blur and grain belong to the pixels of a picture of full size; a smaller picture shows less of them.
-    fineness = min(rgb.shape[0] / 192, 1.0)
-    chance = rng.random(12)
-    if chance[0] < 0.8:  # exposure, white balance, contrast curve
-        gains = np.exp(rng.normal(0, 0.3)) * np.exp(rng.normal(0, 0.12, 3)).astype(np.float32)
-        image = np.clip(image * gains, 0, 1) ** float(np.exp(rng.normal(0, 0.25)))
-    if chance[1] < 0.6:  # saturation
-        grey = image.mean(axis=2, keepdims=True)
-        image = grey + (image - grey) * rng.uniform(0.0 if chance[2] < 0.15 else 0.4, 1.5)
-    if chance[3] < 0.25:  # lifted blacks, haze, flare
-        lift = rng.uniform(0, 0.25)
-        image = lift + (1 - lift) * image
-    if chance[4] < 0.3:  # vignette
-        h, w = image.shape[:2]
-        y, x = np.ogrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
-        image = image * (1 - rng.uniform(0.1, 0.5) * (x * x + y * y) / 2)[..., None]
-    if chance[5] < 0.4:
-        image = cv2.GaussianBlur(image, (0, 0), float(np.exp(rng.uniform(np.log(0.3), np.log(1.8)))) * fineness)
-    if chance[6] < 0.12 * fineness:
-        image = _motion_blur(rng, image)
-    if chance[7] < 0.15:  # enlarged from a smaller picture
-        h, w = image.shape[:2]
-        s = rng.uniform(1 - 0.6 * fineness, 0.9)
-        image = cv2.resize(
-            cv2.resize(image, (int(w * s), int(h * s)), interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_LINEAR
-        )
-    if chance[8] < 0.25:  # sharpened in the camera
-        image = image + rng.uniform(0.3, 1.5) * (image - cv2.GaussianBlur(image, (0, 0), 1.0))
-    if chance[9] < 0.65:  # grain, stronger where there is light, as shot noise is
-        sigma = float(np.exp(rng.uniform(np.log(0.005), np.log(0.07)))) * fineness
-        noise = rng.standard_normal(image.shape, dtype=np.float32)
-        if rng.random() < 0.4:
-            noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.5, 1.0)) * 1.8
-        image = image + sigma * noise * (0.4 + np.sqrt(np.clip(image, 0, 1)))
-    result = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
-    if chance[10] < 0.45:
-        quality = int(rng.uniform(15, 95))
-        result = cv2.imdecode(cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+def gaussian(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    """(B, C, H, W) blurred."""
+    radius = max(int(math.ceil(2.5 * sigma)), 1)
+    x = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
+    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).view(1, 1, -1)
+    channels = image.shape[1]
+    padded = F.pad(image, (radius, radius, radius, radius), mode="replicate")
+    across = F.conv2d(padded, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    return F.conv2d(across, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+
+
+def smooth_field(chance: Chance, size: tuple[int, int], cells: int, channels: int = 1) -> torch.Tensor:
+    """(B, channels, h, w) of slowly changing normal noise."""
+    coarse = chance.normal(1.0, channels, cells, cells + 1)
+    return F.interpolate(coarse, size=size, mode="bicubic", align_corners=False)
+
+
+def light(chance: Chance, image: torch.Tensor) -> torch.Tensor:
+    """Uneven light, and shadows with an edge, that the scene does not explain."""
+    size = image.shape[2:]
+    field = torch.exp(0.35 * chance.some(0.3) * smooth_field(chance, size, 3))
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n, device=image.device) for n in size), indexing="ij")
+    turn, away = chance.uniform(0, 2 * math.pi, 1, 1, 1), chance.uniform(-0.8, 0.8, 1, 1, 1)
+    width = torch.exp(chance.uniform(-4.5, -0.5, 1, 1, 1))
+    edge = torch.sigmoid((x * torch.cos(turn) + y * torch.sin(turn) - away) / width)
+    return image * field * (1 - chance.some(0.12) * chance.uniform(0.2, 0.75, 1, 1, 1) * edge)
+
+
+def haze(chance: Chance, image: torch.Tensor, disparity: torch.Tensor) -> torch.Tensor:
+    """Air that hides what is far: disparity (B, h, w), 0 for the sky."""
+    near = disparity.flatten(1).median(dim=1).values.clamp_min(1e-3)[:, None, None, None]
+    z = (near / F.interpolate(disparity[:, None], size=image.shape[2:], mode="nearest").clamp_min(1e-4)).clamp(max=50.0)
+    left = torch.exp(-torch.exp(chance.uniform(-3.0, -0.3, 1, 1, 1)) * z)
+    air = chance.uniform(0.3, 0.95, 1, 1, 1) * chance.uniform(0.85, 1.0, 3, 1, 1)
+    return torch.lerp(image, image * left + air * (1 - left), chance.some(0.1))
+
+
+def lens(chance: Chance, image: torch.Tensor, disparity: torch.Tensor) -> torch.Tensor:
+    """Blur: the same everywhere, or growing with the difference in disparity from where the lens is sharp (thin lens)."""
+    flat = disparity.flatten(1)
+    spread = (flat.amax(1) - flat.amin(1)).clamp_min(1e-4)[:, None, None, None]
+    picked = torch.randint(flat.shape[1], (chance.count, 1), device=image.device, generator=chance.generator)
+    sharp_at = flat.gather(1, picked)[:, :, None, None]
+    near = F.interpolate(disparity[:, None], size=image.shape[2:], mode="nearest")
+    out_of_focus = chance.some(0.15) * torch.exp(chance.uniform(-0.3, 2.0, 1, 1, 1)) * (near - sharp_at).abs() / spread
+    all_over = chance.some(0.4) * torch.exp(chance.uniform(-1.3, 0.7, 1, 1, 1))
+    sigma = gaussian(out_of_focus, 2.0) + all_over
+    result = image
+    below = 0.0
+    for step in (0.6, 1.2, 2.4, 4.8):
+        weight = ((sigma - below) / (step - below)).clamp(0, 1)
+        result = torch.lerp(result, gaussian(image, step), weight)
+        below = step
     return result
+
+
+def motion(chance: Chance, image: torch.Tensor) -> torch.Tensor:
+    """A camera that moved while the shutter was open, for some."""
+    chosen = chance.of(0.12)
+    part, moved = chance.part(len(chosen)), image[chosen]
+    h, w = image.shape[2:]
+    turn, length = part.uniform(0, 2 * math.pi), part.uniform(1.0, 12.0)
+    across, down = length * torch.cos(turn) / w * 2, length * torch.sin(turn) / h * 2
+    total = torch.zeros_like(moved)
+    steps = 7
+    identity = torch.eye(2, 3, device=image.device)[None].repeat(len(chosen), 1, 1)
+    for k in range(steps):
+        theta = identity.clone()
+        theta[:, 0, 2], theta[:, 1, 2] = across * (k / (steps - 1) - 0.5), down * (k / (steps - 1) - 0.5)
+        grid = F.affine_grid(theta, list(moved.shape), align_corners=False)
+        total += F.grid_sample(moved, grid, padding_mode="border", align_corners=False)
+    image = image.clone()
+    image[chosen] = total / steps
+    return image
+
+
+def strange(chance: Chance, image: torch.Tensor) -> torch.Tensor:
+    """Random convolutions, another picture's colours, another picture's amplitudes: for some each."""
+    image = image.clone()
+    chosen = chance.of(0.12)  # random convolution, brought back to the picture's own mean and contrast
+    part, given = chance.part(len(chosen)), image[chosen]
+    size = 3 if chance.plain.random() < 0.6 else 1
+    kernel = part.normal((3 * size * size) ** -0.5, 3, 3, size, size).flatten(0, 1)
+    mixed = F.conv2d(given.flatten(0, 1)[None], kernel, padding=size // 2, groups=len(chosen)).view_as(given)
+    mean, std = given.mean((2, 3), keepdim=True), given.std((2, 3), keepdim=True)
+    mixed = (mixed - mixed.mean((2, 3), keepdim=True)) / (mixed.std((2, 3), keepdim=True) + 1e-4) * std + mean
+    image[chosen] = torch.lerp(given, mixed, part.uniform(0.2, 1.0, 1, 1, 1)).clamp(0, 1)
+
+    chosen = chance.of(0.2)  # another picture's mean and contrast of each colour
+    part, given = chance.part(len(chosen)), image[chosen]
+    other = given.roll(1, 0)
+    moved = (given - given.mean((2, 3), keepdim=True)) / (given.std((2, 3), keepdim=True) + 1e-3)
+    moved = moved * other.std((2, 3), keepdim=True) + other.mean((2, 3), keepdim=True)
+    image[chosen] = torch.lerp(given, moved, part.uniform(0.2, 1.0, 1, 1, 1)).clamp(0, 1)
+
+    chosen = chance.of(0.08)  # another picture's amplitudes, mixed in at every frequency
+    part, given = chance.part(len(chosen)), image[chosen]
+    spectrum = torch.fft.rfft2(given)
+    amplitude = torch.lerp(spectrum.abs(), spectrum.abs().roll(1, 0), part.uniform(0.0, 0.7, 1, 1, 1))
+    image[chosen] = torch.fft.irfft2(torch.polar(amplitude, spectrum.angle()), s=given.shape[2:]).clamp(0, 1)
+    return image
+
+
+def colour(chance: Chance, image: torch.Tensor) -> torch.Tensor:
+    """Exposure, white balance, colours mixed by a sensor, tone curves, saturation, lifted blacks, vignette, grey pictures."""
+    gains = torch.exp(
+        chance.normal(0.3, 1, 1, 1) + chance.some(0.15) * chance.uniform(0.0, 0.9, 1, 1, 1) + chance.normal(0.12, 3, 1, 1)
+    )
+    matrix = torch.eye(3, device=image.device) + chance.some(0.5)[:, 0] * chance.normal(0.08, 3, 3)
+    image = torch.einsum("bij,bjhw->bihw", matrix, image * gains).clamp(0, 1)
+    image = (image + 1e-4) ** torch.exp(chance.normal(0.25, 1, 1, 1))
+    curve = chance.some(0.4) * chance.uniform(-0.5, 1.0, 1, 1, 1)
+    image = torch.lerp(image, image * image * (3 - 2 * image), curve).clamp(0, 1)
+    grey = image.mean(1, keepdim=True)
+    saturation = 1 + chance.some(0.6) * chance.uniform(-0.7, 0.5, 1, 1, 1)
+    saturation = saturation * (1 - chance.some(0.07))
+    image = grey + (image - grey) * saturation
+    image = torch.lerp(image, torch.ones_like(image), chance.some(0.25) * chance.uniform(0, 0.25, 1, 1, 1))
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n, device=image.device) for n in image.shape[2:]), indexing="ij")
+    return image * (1 - chance.some(0.3) * chance.uniform(0.1, 0.5, 1, 1, 1) * (x * x + y * y) / 2)
+
+
+def sensor(chance: Chance, image: torch.Tensor) -> torch.Tensor:
+    """Grain that is stronger where there is light, fine or coarse, and the camera's sharpening."""
+    fine = torch.randn(image.shape, device=image.device, generator=chance.generator)
+    noise = torch.lerp(fine, 1.8 * gaussian(fine, 0.8), chance.some(0.4))
+    sigma = chance.some(0.65) * torch.exp(chance.uniform(math.log(0.004), math.log(0.07), 1, 1, 1))
+    image = image + sigma * noise * (0.4 + image.clamp(0, 1).sqrt())
+    return image + chance.some(0.25) * chance.uniform(0.3, 1.5, 1, 1, 1) * (image - gaussian(image, 1.0))
+
+
+def smaller(chance: Chance, image: torch.Tensor) -> torch.Tensor:
+    """Some pictures that were enlarged from a smaller size."""
+    chosen = chance.of(0.12)
+    share = chance.plain.uniform(0.4, 0.9)
+    size = (int(image.shape[2] * share), int(image.shape[3] * share))
+    small = F.interpolate(image[chosen], size=size, mode="bilinear", antialias=True, align_corners=False)
+    image = image.clone()
+    image[chosen] = F.interpolate(small, size=image.shape[2:], mode="bilinear", align_corners=False)
+    return image
+
+
+_LUMA = ((0.299, 0.587, 0.114), (-0.1687, -0.3313, 0.5), (0.5, -0.4187, -0.0813))
+
+
+def blocks(chance: Chance, image: torch.Tensor) -> torch.Tensor:
+    """Compression of some: cosine transforms of 8x8 blocks, coarser steps at higher frequencies and for colour."""
+    chosen = chance.of(0.45)
+    part, given = chance.part(len(chosen)), image[chosen]
+    b, _, h, w = given.shape
+    k = torch.arange(8, device=image.device, dtype=image.dtype)
+    basis = torch.cos(math.pi / 8 * (k[None] + 0.5) * k[:, None]) * 0.5
+    basis[0] *= 2**-0.5
+    to_luma = torch.tensor(_LUMA, device=image.device)
+    ycc = torch.einsum("ij,bjhw->bihw", to_luma, given)
+    tiles = ycc.reshape(b, 3, h // 8, 8, w // 8, 8)
+    frequencies = torch.einsum("ki,bcyixj,lj->bcykxl", basis, tiles, basis)
+    steps = (1 + 0.6 * (k[:, None] + k[None]))[None, None, None, :, None, :] * torch.tensor(
+        [1.0, 2.0, 2.0], device=image.device
+    ).view(1, 3, 1, 1, 1, 1)
+    steps = steps * torch.exp(part.uniform(math.log(0.01), math.log(0.12), 1, 1, 1, 1, 1))
+    frequencies = torch.round(frequencies / steps) * steps
+    tiles = torch.einsum("ki,bcykxl,lj->bcyixj", basis, frequencies, basis)
+    image = image.clone()
+    image[chosen] = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_luma), tiles.reshape(b, 3, h, w))
+    return image
+
+
+def degrade(image: torch.Tensor, disparity: torch.Tensor, generator: torch.Generator, clean: float = 0.1) -> torch.Tensor:
+    """All of it: (B, 3, H, W) and disparity (B, H/2, W/2) -> (B, 3, H, W) in 0..1; clean: share left as it is."""
+    chance = Chance(generator, len(image), image.device)
+    result = strange(chance, light(chance, image))
+    result = lens(chance, haze(chance, result, disparity), disparity)
+    result = sensor(chance, colour(chance, motion(chance, result)).clamp(0, 1)).clamp(0, 1)
+    result = blocks(chance, smaller(chance, result)).clamp(0, 1)
+    return torch.lerp(result, image, chance.some(clean))

@@ -85,7 +85,7 @@ def filmed(rng: np.random.Generator, stock: Stock) -> World:
     shell = {"casts_shadow": False}
     wall = b.look("plain", "plain", "plain", "mottled", "tiles", tile=(1.0, 4.0), tint=0.3)
     b.begin()
-    floor = b.look("wood", "tiles", "fabric", "fabric", "plain", "mottled", tile=(0.4, 2.0))
+    floor = b.look("wood", "tiles", "fabric", "stripes", "plain", "mottled", tile=(0.4, 2.0))
     b.part(stock.sheet, (0, 0, 0), (w, d, 1), floor, **shell)
     b.begin()
     b.part(stock.sheet, (0, 0, h), (w, d, 1), {**b.look("plain", odd=0), "colour": (0.9, 0.9, 0.88)}, **shell)
@@ -106,7 +106,7 @@ def filmed(rng: np.random.Generator, stock: Stock) -> World:
                 pw, ph, z = rng.uniform(0.15, 0.8), rng.uniform(0.15, 0.7), rng.uniform(1.25, 1.9)
                 at = rng.uniform(-0.45, 0.45) * length
                 b.part(stock.box, (at, -0.015, z), (pw + 0.04, 0.03, ph + 0.04), b.look("wood", "plain"))
-                b.part(stock.box, (at, -0.02, z), (pw, 0.03, ph), b.look("poster", "page", odd=0), tile_m=None)
+                b.part(stock.box, (at, -0.02, z), (pw, 0.03, ph), b.look("poster", "photo", "label", "page", odd=0), tile_m=None)
         at = -length / 2 + rng.uniform(0.0, 0.8)
         while at < length / 2 - 0.7:
             width = min(rng.uniform(0.7, 3.2), length / 2 - at - 0.05)

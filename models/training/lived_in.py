@@ -25,7 +25,9 @@ def screen(b: Builder, at, yaw: float, width: float) -> None:
     rng, stock = b.rng, b.stock
     b.begin(at, yaw)
     case = {**_calm(b, "plain"), "colour": (float(rng.uniform(0.02, 0.6)),) * 3}
-    picture = b.look("page", "poster", "plain", odd=0)
+    picture = b.look("interface", "photo", "page", "plain", odd=0)
+    if rng.random() < 0.3:  # switched off: dark, with a sheen
+        picture.update(colour=(0.02, 0.02, 0.025), specular=0.3)
     glow = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.6 else 0.0
     if rng.random() < 0.5:
         lean, high = axis_matrix([1, 0, 0], rng.uniform(-0.15, 0.02)), width * rng.uniform(0.55, 0.65)
@@ -214,7 +216,7 @@ def lived_in(rng: np.random.Generator, stock: Stock) -> World:
                 pw, ph, z = rng.uniform(0.2, 0.9), rng.uniform(0.2, 0.8), rng.uniform(1.35, 1.8)
                 at = rng.uniform(-0.4, 0.4) * length
                 b.part(stock.box, (at, -0.015, z), (pw + 0.04, 0.03, ph + 0.04), _calm(b, "wood", "plain"))
-                b.part(stock.box, (at, -0.02, z), (pw, 0.03, ph), b.look("poster", "page", odd=0), tile_m=None)
+                b.part(stock.box, (at, -0.02, z), (pw, 0.03, ph), b.look("poster", "photo", "label", "page", odd=0), tile_m=None)
         kind, before = rng.random(), len(b.focus)
         if kind < 0.3:
             kitchen(b, corner + turn @ [0, -0.32, 0], yaw, length * rng.uniform(0.5, 0.98))

@@ -20,19 +20,25 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:
         """One step; matrices of one shape are made orthogonal together."""
         for group in self.param_groups:
-            by_shape: dict[torch.Size, list] = {}
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                momentum.lerp_(p.grad, 1 - group["momentum"])
-                update = p.grad.lerp(momentum, group["momentum"]).flatten(1)
-                by_shape.setdefault(update.shape, []).append((p, update))
-            for shape, entries in by_shape.items():
-                updates = orthogonal(torch.stack([update for _, update in entries]))
-                for (p, _), update in zip(entries, updates, strict=True):
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update.reshape(p.shape), alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
+            held = [p for p in group["params"] if p.grad is not None]
+            if not held:
+                continue
+            gradients = [p.grad for p in held]
+            momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in held]
+            torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+            ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
+            by_shape: dict[torch.Size, list[int]] = {}
+            for k, update in enumerate(ahead):
+                by_shape.setdefault(update.flatten(1).shape, []).append(k)
+            steps = list(ahead)
+            for shape, members in by_shape.items():
+                updates = orthogonal(torch.stack([ahead[k].flatten(1) for k in members])) * (
+                    -group["lr"] * 0.2 * max(shape) ** 0.5
+                )
+                for k, update in zip(members, updates, strict=True):
+                    steps[k] = update.reshape(held[k].shape)
+            torch._foreach_mul_(held, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(held, steps)
 
 
 def orthogonal(x: torch.Tensor) -> torch.Tensor:
@@ -42,7 +48,7 @@ def orthogonal(x: torch.Tensor) -> torch.Tensor:
     x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)).contiguous()
     for _ in range(5):
         a = x @ x.transpose(1, 2)
-        x = 3.4445 * x + (2.0315 * a @ a - 4.7750 * a) @ x
+        x = torch.baddbmm(x, torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
     return x.transpose(1, 2) if tall else x
 
 

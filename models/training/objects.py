@@ -25,9 +25,10 @@ def axis_matrix(axis: np.ndarray, angle: float) -> np.ndarray:
 class Stock:
     """Meshes and textures shared by all scenes of a process, so that they are uploaded once."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, pictures: np.ndarray | None = None) -> None:
+        """pictures: (N, H, W, 3) uint8, rendered before, that this stock's posters and screens may show."""
         rng = np.random.default_rng(seed)
-        self.textures = TextureBank(rng)
+        self.textures = TextureBank(rng, pictures)
         self.box, self.sheet, self.ball, self.cylinder = (
             primitives.box(),
             primitives.sheet(),
@@ -40,6 +41,14 @@ class Stock:
         self.vessels = [self._vessel(rng) for _ in range(30)]
         self.car_bodies = [self._car_body(rng) for _ in range(8)]
         self.terrains = [primitives.height_field(self._terrain(rng)) for _ in range(10)]
+        self.limb, self.tapered_limb = primitives.capsule(), primitives.capsule(0.72)
+        self.rings = [primitives.ring(t) for t in (0.12, 0.25, 0.4)]
+        self.handle = primitives.ring(0.2, 0.55)
+        self.bags = [primitives.crumpled(rng, rng.uniform(0.2, 0.9), rng.uniform(0.05, 0.25)) for _ in range(14)]
+        self.cloths = [primitives.draped(rng) for _ in range(10)]
+        self.bottles = [self._bottle(rng) for _ in range(16)]
+        self.torsos = [self._torso(rng) for _ in range(12)]
+        self.heads = [self._head(rng) for _ in range(8)]
 
     @staticmethod
     def _vessel(rng: np.random.Generator) -> Mesh:
@@ -50,6 +59,63 @@ class Stock:
         fine *= 0.5 / fine.max()
         height = np.linspace(-0.5, 0.5, 14)
         return primitives.revolution(np.concatenate([[[0, -0.5]], np.stack([fine, height], 1), [[0, 0.5]]]), 16)
+
+    @staticmethod
+    def _bottle(rng: np.random.Generator) -> Mesh:
+        """A body, a shoulder, a neck, a cap: height 1, largest radius 0.5."""
+        neck, shoulder, cap = rng.uniform(0.2, 0.55), rng.uniform(-0.1, 0.3), rng.uniform(0.36, 0.46)
+        waist = rng.uniform(0.75, 1.0)
+        profile = [
+            (0, -0.5),
+            (0.46, -0.5),
+            (0.5, -0.47),
+            (0.5 * waist, -0.1),
+            (0.5, shoulder - 0.08),
+            (0.5 * neck + 0.14, shoulder + 0.02),
+            (0.5 * neck, shoulder + 0.12),
+            (0.5 * neck, cap),
+            (0.5 * neck + 0.04, cap),
+            (0.5 * neck + 0.03, 0.5),
+            (0, 0.5),
+        ]
+        return primitives.revolution(np.array(profile), 20)
+
+    @staticmethod
+    def _torso(rng: np.random.Generator) -> Mesh:
+        """From the hips (-0.5) to the neck (0.5), for a body that is 0.62 m long; metres across."""
+        wide, stout = rng.uniform(0.85, 1.2), rng.uniform(0.8, 1.5)
+        sections = np.array(
+            [
+                [-0.5, 0.17 * wide, 0.11 * stout, 0],
+                [-0.35, 0.18 * wide, 0.13 * stout, 0],
+                [-0.1, 0.15 * wide * rng.uniform(0.9, 1.15), 0.12 * stout * rng.uniform(0.9, 1.2), 0.01],
+                [0.15, 0.18 * wide, 0.125, 0.015],
+                [0.3, 0.205 * wide, 0.12, 0.0],
+                [0.4, 0.2 * wide, 0.1, -0.01],
+                [0.46, 0.13, 0.08, -0.01],
+                [0.5, 0.065, 0.065, 0],
+            ]
+        )
+        return primitives.loft(sections, 22, rng.uniform(0.75, 1.0))
+
+    @staticmethod
+    def _head(rng: np.random.Generator) -> Mesh:
+        """Chin to crown, 0.235 m high around the origin, the face towards +y."""
+        jaw, brow = rng.uniform(0.8, 1.15), rng.uniform(0.92, 1.08)
+        sections = np.array(
+            [
+                [-0.118, 0.022 * jaw, 0.025, 0.055],
+                [-0.105, 0.04 * jaw, 0.045, 0.045],
+                [-0.075, 0.056 * jaw, 0.07, 0.02],
+                [-0.03, 0.068, 0.09, 0.005],
+                [0.01, 0.074 * brow, 0.098, 0],
+                [0.05, 0.075 * brow, 0.097, -0.003],
+                [0.09, 0.06, 0.08, -0.006],
+                [0.11, 0.036, 0.05, -0.008],
+                [0.118, 0.012, 0.015, -0.008],
+            ]
+        )
+        return primitives.loft(sections, 20)
 
     @staticmethod
     def _car_body(rng: np.random.Generator) -> Mesh:

@@ -126,3 +126,61 @@ def extrusion(outline: np.ndarray) -> Mesh:
         ]
     )
     return flat(vertices, vertices[:, [0, 2]], faces)
+
+
+def loft(sections: np.ndarray, sides: int = 20, squareness: float = 1.0) -> Mesh:
+    """Rings on top of each other, closed at both ends: sections (R, 4) height, half width along x, half depth along y, shift
+    along y, from the bottom to the top; squareness 1: ellipses, towards 0: rectangles."""
+    angle = np.linspace(0, 2 * np.pi, sides + 1)
+    c, s = (np.sign(f(angle)) * np.abs(f(angle)) ** squareness for f in (np.cos, np.sin))
+    rings = np.concatenate([[[sections[0, 0], 0, 0, sections[0, 3]]], sections, [[sections[-1, 0], 0, 0, sections[-1, 3]]]])
+    rows = len(rings) - 1
+    uv, faces = grid(sides, rows)
+    vertices = np.stack(
+        [rings[:, 1:2] * c, rings[:, 2:3] * s + rings[:, 3:4], np.repeat(rings[:, :1], sides + 1, axis=1)], axis=-1
+    )
+    mesh = with_normals(vertices.reshape(-1, 3), uv, faces)
+    normals = mesh.normals.reshape(rows + 1, sides + 1, 3)
+    seam = normals[:, 0] + normals[:, -1]
+    normals[:, 0] = normals[:, -1] = seam / np.maximum(np.linalg.norm(seam, axis=1, keepdims=True), 1e-9)
+    return mesh
+
+
+def capsule(top: float = 1.0, sides: int = 14) -> Mesh:
+    """A limb: radius 0.5 below and 0.5 * top above, rounded ends, height 1 around the origin."""
+    round_off = np.linspace(0, np.pi / 2, 5)
+    low = np.stack([0.5 * np.sin(round_off), -0.5 + 0.12 * (1 - np.cos(round_off))], 1)
+    high = np.stack([0.5 * top * np.cos(round_off), 0.5 - 0.12 * (1 - np.sin(round_off))], 1)
+    return revolution(np.concatenate([low, high]), sides)
+
+
+def ring(thickness: float = 0.25, share: float = 1.0, sides: int = 20) -> Mesh:
+    """A torus, or a share of one, around y: outer diameter 1, as a handle or a wheel."""
+    rows = max(int(24 * share), 6)
+    uv, faces = grid(10, rows)
+    around, along = uv[:, 0] * 2 * np.pi, uv[:, 1] * 2 * np.pi * share
+    r = 0.5 * thickness
+    radius = 0.5 - r + r * np.cos(around)
+    return with_normals(np.stack([radius * np.cos(along), r * np.sin(around), radius * np.sin(along)], 1), uv, faces)
+
+
+def crumpled(rng: np.random.Generator, squareness: float, depth: float = 0.12) -> Mesh:
+    """Bags, cloth, foil: a rounded box with creases, each facet by itself now and then."""
+    mesh = superball(squareness, 28)
+    direction = mesh.vertices / np.maximum(np.linalg.norm(mesh.vertices, axis=1, keepdims=True), 1e-9)
+    push = np.zeros(len(direction))
+    for _ in range(10):
+        wave = rng.normal(size=3) * rng.uniform(2, 9)
+        push += np.abs(np.sin(direction @ wave + rng.uniform(0, 6.28))) - 0.6
+    vertices = mesh.vertices * (1 + depth * push[:, None] / 2)
+    return flat(vertices, mesh.uv, mesh.faces) if rng.random() < 0.4 else with_normals(vertices, mesh.uv, mesh.faces)
+
+
+def draped(rng: np.random.Generator) -> Mesh:
+    """A sheet of cloth or paper that is not flat: unit square in x, y, heights of a few per cent."""
+    u, v = np.meshgrid(np.linspace(-0.5, 0.5, 18), np.linspace(-0.5, 0.5, 18))
+    height = np.zeros_like(u)
+    for _ in range(4):
+        a, f = rng.uniform(0, 6.28), rng.uniform(2, 14)
+        height += rng.uniform(0.01, 0.12) / f * 3 * np.sin(f * (np.cos(a) * u + np.sin(a) * v) + rng.uniform(0, 6.28))
+    return height_field(height - height.min())

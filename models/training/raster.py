@@ -14,16 +14,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .camera import gl_bytes, projection
+from .packed import ITEM_TEXELS, LAYER_PX, as_layer, pack_items
 from .shaders import (
     GEOMETRY_FRAGMENT,
     MAX_LAMPS,
     MESH_FRAGMENT,
     MESH_VERTEX,
+    RESOLVE_FRAGMENT,
     SHADOW_FRAGMENT,
     SHADOW_VERTEX,
     SKY_FRAGMENT,
     SKY_VERTEX,
 )
+
+VIEWS_AT_ONCE = 12
 
 
 @dataclass(eq=False)
@@ -75,24 +80,10 @@ class Scene:
     fog_colour: tuple[float, float, float] = (0.75, 0.8, 0.85)
     fog_density: float = 0.0  # per metre
     exposure: float = 1.0
+    softness: float = 1.5  # radius of a shadow's edge, in pixels of the shadow map
     up: np.ndarray = field(default_factory=lambda: np.array([0.0, 0.0, 1.0]))
     shadow_centre: np.ndarray = field(default_factory=lambda: np.zeros(3))  # the shadow map covers a ball
     shadow_radius: float = 20.0  # metres
-
-
-def projection(fx: float, fy: float, cx: float, cy: float, width: int, height: int, near: float, far: float) -> np.ndarray:
-    """(4, 4) clip from OpenCV camera. Image rows run with clip y, so that what is read back starts with the top row."""
-    matrix = np.zeros((4, 4))
-    matrix[0, 0], matrix[0, 2] = 2 * fx / width, 2 * cx / width - 1
-    matrix[1, 1], matrix[1, 2] = 2 * fy / height, 2 * cy / height - 1
-    matrix[2, 2], matrix[2, 3] = (far + near) / (far - near), -2 * far * near / (far - near)
-    matrix[3, 2] = 1
-    return matrix
-
-
-def _gl(matrix: np.ndarray) -> bytes:
-    """Column-major float32, as OpenGL reads matrices."""
-    return np.ascontiguousarray(np.asarray(matrix).T, np.float32).tobytes()
 
 
 class Rasteriser:
@@ -108,13 +99,16 @@ class Rasteriser:
         self.width, self.height, self.samples, self.near, self.far = width, height, samples, near, far
         ctx = self.ctx = moderngl.create_context(standalone=True, backend="egl", require=330)
         ctx.enable(moderngl.DEPTH_TEST)
-        self._mesh_program = ctx.program(MESH_VERTEX, MESH_FRAGMENT)
-        self._geometry_program = ctx.program(MESH_VERTEX, GEOMETRY_FRAGMENT)
-        self._shadow_program = ctx.program(SHADOW_VERTEX, SHADOW_FRAGMENT)
+        self._programs = {
+            "mesh": ctx.program(MESH_VERTEX, MESH_FRAGMENT),
+            "geometry": ctx.program(MESH_VERTEX, GEOMETRY_FRAGMENT),
+            "shadow": ctx.program(SHADOW_VERTEX, SHADOW_FRAGMENT),
+        }
         self._sky_program = ctx.program(SKY_VERTEX, SKY_FRAGMENT)
-        self._sky = ctx.vertex_array(
-            self._sky_program, [(ctx.buffer(np.float32([-1, -1, 3, -1, -1, 3]).tobytes()), "2f", "corner")]
-        )
+        self._resolve_program = ctx.program(SKY_VERTEX, RESOLVE_FRAGMENT)
+        corners = ctx.buffer(np.float32([-1, -1, 3, -1, -1, 3]).tobytes())
+        self._sky = ctx.vertex_array(self._sky_program, [(corners, "2f", "corner")])
+        self._resolve = ctx.vertex_array(self._resolve_program, [(corners, "2f", "corner")])
         self._shadow_map = ctx.depth_texture((shadow_px, shadow_px))
         self._shadow_map.compare_func = "<="
         self._shadow_map.repeat_x = self._shadow_map.repeat_y = False
@@ -122,11 +116,19 @@ class Rasteriser:
         size = (width * samples, height * samples)
         self._colour = ctx.texture(size, 4, dtype="f1")
         self._colour_frame = ctx.framebuffer([self._colour], ctx.depth_renderbuffer(size))
-        self._geometry = ctx.texture((width, height), 2, dtype="f4")
+        self._geometry = ctx.texture((width, height), 4, dtype="f4")
         self._geometry_frame = ctx.framebuffer([self._geometry], ctx.depth_renderbuffer((width, height)))
-        self._white = np.full((2, 2, 3), 255, np.uint8)
+        # Several views side by side, read back at once: the card waits for nothing in between.
+        self._pictures_frame = ctx.framebuffer([ctx.texture((width, height * VIEWS_AT_ONCE), 4, dtype="f1")])
+        coarse = (width // 2, height // 2 * VIEWS_AT_ONCE)
+        self._survey_frame = ctx.framebuffer([ctx.texture(coarse, 2, dtype="f2")], ctx.depth_renderbuffer(coarse))
+        self._white = np.full((LAYER_PX, LAYER_PX, 3), 255, np.uint8)
         self._meshes: dict[int, tuple] = {}
-        self._textures: dict[int, tuple] = {}
+        self._layers: dict[int, tuple[np.ndarray, int]] = {}
+        self._pictures = None  # the texture array, made when the first scene is drawn
+        self._stale_mipmaps = False
+        self._packed: tuple | None = None  # (scene, texture of its rows, groups) of the scene drawn last
+        self._shadowed = None  # the scene whose shadow map is filled
 
     def forget(self, meshes: bool = True, textures: bool = True) -> None:
         """Frees what was uploaded; call it now and then when every scene brings its own meshes."""
@@ -136,19 +138,35 @@ class Rasteriser:
                     thing.release()
             self._meshes.clear()
         if textures:
-            for _, texture in self._textures.values():
-                texture.release()
-            self._textures.clear()
+            self._layers.clear()
+        self.changed()
 
-    def _texture(self, pixels: np.ndarray):
-        entry = self._textures.get(id(pixels))
+    def changed(self) -> None:
+        """To be called when the items of a scene changed since it was last drawn."""
+        if self._packed is not None:
+            self._packed[1].release()
+        self._packed = self._shadowed = None
+
+    def _layer(self, pixels: np.ndarray | None) -> int:
+        """The texture array's layer that holds these pixels, uploaded at their first use."""
+        pixels = self._white if pixels is None else pixels
+        entry = self._layers.get(id(pixels))
         if entry is None:
-            h, w, channels = pixels.shape
-            texture = self.ctx.texture((w, h), channels, np.ascontiguousarray(pixels).tobytes(), alignment=1)
-            texture.build_mipmaps()
-            texture.filter = (self._mgl.LINEAR_MIPMAP_LINEAR, self._mgl.LINEAR)
-            entry = self._textures[id(pixels)] = (pixels, texture)  # holding the array keeps its id from being reused
+            entry = self._layers[id(pixels)] = (pixels, len(self._layers))  # holding the array keeps its id from being reused
+            if self._pictures is None or len(self._layers) > self._pictures.size[2]:
+                self._grow()
+            else:
+                self._pictures.write(as_layer(pixels).tobytes(), viewport=(0, 0, entry[1], LAYER_PX, LAYER_PX, 1))
+            self._stale_mipmaps = True
         return entry[1]
+
+    def _grow(self) -> None:
+        """A larger texture array with all layers so far."""
+        if self._pictures is not None:
+            self._pictures.release()
+        self._pictures = self.ctx.texture_array((LAYER_PX, LAYER_PX, max(2 * len(self._layers), 16)), 4)
+        for pixels, layer in self._layers.values():
+            self._pictures.write(as_layer(pixels).tobytes(), viewport=(0, 0, layer, LAYER_PX, LAYER_PX, 1))
 
     def _mesh(self, mesh: Mesh) -> dict:
         entry = self._meshes.get(id(mesh))
@@ -158,37 +176,40 @@ class Rasteriser:
             indices = self.ctx.buffer(np.ascontiguousarray(mesh.faces, np.int32).tobytes())
             full = [(vertices, "3f 3f 2f", "in_position", "in_normal", "in_uv")]
             arrays = {
-                "mesh": self.ctx.vertex_array(self._mesh_program, full, indices),
-                "geometry": self.ctx.vertex_array(
-                    self._geometry_program, [(vertices, "3f 12x 2f", "in_position", "in_uv")], indices
-                ),
-                "shadow": self.ctx.vertex_array(self._shadow_program, [(vertices, "3f 12x 8x", "in_position")], indices),
+                "mesh": self.ctx.vertex_array(self._programs["mesh"], full, indices),
+                "geometry": self.ctx.vertex_array(self._programs["geometry"], full, indices),
+                "shadow": self.ctx.vertex_array(self._programs["shadow"], [(vertices, "3f 12x 8x", "in_position")], indices),
             }
             entry = self._meshes[id(mesh)] = (mesh, arrays, (vertices, indices))
         return entry[1]
 
-    def _draw(self, scene: Scene, kind: str, program) -> None:
-        bound = None
-        for item in scene.items:
-            if kind == "shadow" and not item.casts_shadow:
-                continue
-            program["world_from_object"].write(_gl(item.rotation))
-            program["position"].value = tuple(map(float, item.position))
-            program["scale"].value = tuple(map(float, item.scale))
-            if kind != "shadow":
-                texture = item.texture if item.texture is not None else self._white
-                if texture is not bound:
-                    self._texture(texture).use(0)
-                    bound = texture
-                program["tile_m"].value = float(item.tile_m or 0.0)
-                program["uv_scale"].value = tuple(map(float, item.uv_scale))
-                program["cut_out"].value = texture.shape[2] == 4
-            if kind == "mesh":
-                program["colour"].value = tuple(map(float, item.colour))
-                program["material"].value = (float(item.specular), float(item.shininess), float(item.bump), float(item.emission))
-            if kind == "geometry":
-                program["object_id"].value = float(item.object_id)
-            self._mesh(item.mesh)[kind].render()
+    def _pack(self, scene: Scene) -> None:
+        """Uploads a scene that is not the one drawn last."""
+        if self._packed is not None and self._packed[0] is scene and self._packed[3] == list(map(id, scene.items)):
+            return
+        self.changed()
+        rows, groups = pack_items(scene.items, self._layer)
+        if self._stale_mipmaps:
+            self._pictures.build_mipmaps()
+            self._pictures.filter = (self._mgl.LINEAR_MIPMAP_LINEAR, self._mgl.LINEAR)
+            self._stale_mipmaps = False
+        texture = self.ctx.texture((ITEM_TEXELS, len(rows)), 4, rows.tobytes(), dtype="f4")
+        texture.filter = (self._mgl.NEAREST, self._mgl.NEAREST)
+        self._packed = (scene, texture, groups, list(map(id, scene.items)))
+
+    def _draw(self, kind: str) -> None:
+        """All items of the packed scene, a draw call a mesh."""
+        program = self._programs[kind]
+        _, rows, groups, _ = self._packed
+        rows.use(2)
+        program["item_rows"].value = 2
+        if kind != "shadow":
+            self._pictures.use(0)
+            program["pictures"].value = 0
+        first = program["first"]
+        for mesh, start, count in groups:
+            first.value = start
+            self._mesh(mesh)[kind].render(instances=count)
 
     def _render_shadow(self, scene: Scene) -> np.ndarray:
         """Fills the shadow map; returns (4, 4) shadow clip from world."""
@@ -203,25 +224,87 @@ class Rasteriser:
         matrix[:3, :3] = rotation / np.array([[r], [r], [2.5 * r]])
         matrix[:3, 3] = -matrix[:3, :3] @ np.asarray(scene.shadow_centre, float)
         matrix[2, 3] += 0.6
-        self._shadow_frame.use()
-        self._shadow_frame.clear(depth=1.0)
-        self._shadow_program["clip_from_world"].write(_gl(matrix))
-        self._draw(scene, "shadow", self._shadow_program)
+        if self._shadowed is not scene:  # it does not depend on the camera
+            self._shadow_frame.use()
+            self._shadow_frame.clear(depth=1.0)
+            self._programs["shadow"]["clip_from_world"].write(gl_bytes(matrix))
+            self._draw("shadow")
+            self._shadowed = scene
         return matrix
 
     def render(
-        self, scene: Scene, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float
+        self,
+        scene: Scene,
+        cam_from_world: np.ndarray,
+        fx: float,
+        fy: float,
+        cx: float,
+        cy: float,
+        shade: tuple[float, float, float] = (0.1, 0.5, 0.0),
+        turn: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(rgb (H, W, 3) uint8, z-depth (H, W) float32 metres, inf for the sky, object ids (H, W) int32, 0 for the sky)."""
-        return self.colour(scene, cam_from_world, fx, fy, cx, cy), *self.geometry(scene, cam_from_world, fx, fy, cx, cy)
+        """(rgb (H, W, 3) uint8, z-depth (H, W) float32 metres, inf for the sky, object ids (H, W) int32, 0 for the sky).
+
+        shade: two ranges in metres and the strength of ambient occlusion (0: none); turn: where its rays start, radians.
+        """
+        depth, ids = self.geometry(scene, cam_from_world, fx, fy, cx, cy)
+        return self.colour(scene, cam_from_world, fx, fy, cx, cy, shade, turn), depth, ids
 
     def _clip_from_world(self, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
         return projection(fx, fy, cx, cy, self.width, self.height, self.near, self.far) @ cam_from_world
 
-    def colour(self, scene: Scene, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
+    def preload(self, textures: list[np.ndarray]) -> None:
+        """Uploads textures that scenes to come will use, all at once."""
+        for pixels in textures:
+            self._layers.setdefault(id(pixels), (pixels, len(self._layers)))
+        self._grow()
+        self._stale_mipmaps = True
+
+    def survey(self, scene: Scene, cameras: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
+        """(z-depth (N, H/2, W/2) float32 metres, inf for the sky, ids (N, H/2, W/2) int) of up to VIEWS_AT_ONCE cameras
+        (cam_from_world, fx, fy, cx, cy), at the middle of every 2x2 pixels."""
+        self._pack(scene)
+        w, h = self.width // 2, self.height // 2
+        self._survey_frame.use()
+        self._survey_frame.clear(depth=1.0)
+        for k, camera in enumerate(cameras):
+            self._survey_frame.viewport = (0, k * h, w, h)
+            self._draw_geometry(*camera)
+        self._survey_frame.viewport = (0, 0, w, h * len(cameras))
+        raw = self._survey_frame.read(viewport=(0, 0, w, h * len(cameras)), components=2, dtype="f2", alignment=1)
+        values = np.frombuffer(raw, np.float16).reshape(len(cameras), h, w, 2)
+        ids = np.rint(values[..., 1].astype(np.float32)).astype(np.int32)
+        return np.where(ids > 0, values[..., 0].astype(np.float32), np.float32(np.inf)), ids
+
+    def pictures(self, scene: Scene, cameras: list[tuple], shades: list[tuple], turns: list[float]) -> np.ndarray:
+        """(N, H, W, 3) uint8 of up to VIEWS_AT_ONCE cameras, each with its own occlusion (see `render`)."""
+        self._pack(scene)
+        for k, (camera, shade, turn) in enumerate(zip(cameras, shades, turns, strict=True)):
+            self._fill_geometry(*camera)
+            self._fill_colour(scene, *camera)
+            self._fill_picture(k, camera[1:], shade, turn)
+        raw = self._pictures_frame.read(viewport=(0, 0, self.width, self.height * len(cameras)), components=4, alignment=1)
+        return np.frombuffer(raw, np.uint8).reshape(len(cameras), self.height, self.width, 4)[..., :3]
+
+    def colour(
+        self,
+        scene: Scene,
+        cam_from_world: np.ndarray,
+        fx: float,
+        fy: float,
+        cx: float,
+        cy: float,
+        shade=(0.1, 0.5, 0.0),
+        turn=0.0,
+    ) -> np.ndarray:
         """The picture alone, (H, W, 3) uint8."""
+        camera = (np.asarray(cam_from_world, float), fx, fy, cx, cy)
+        return np.ascontiguousarray(self.pictures(scene, [camera], [shade], [turn])[0])
+
+    def _fill_colour(self, scene: Scene, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float) -> None:
+        """Draws the supersampled colours."""
         shadow_from_world = self._render_shadow(scene)
-        n, w, h = self.samples, self.width, self.height
+        w, h = self.width, self.height
         cam_from_world = np.asarray(cam_from_world, float)
         clip_from_world = self._clip_from_world(cam_from_world, fx, fy, cx, cy)
         eye = -cam_from_world[:3, :3].T @ cam_from_world[:3, 3]
@@ -234,7 +317,7 @@ class Rasteriser:
         rays = cam_from_world[:3, :3].T @ np.array(
             [[w / 2 / fx, 0, (w / 2 - cx) / fx], [0, h / 2 / fy, (h / 2 - cy) / fy], [0, 0, 1]]
         )
-        sky["world_from_clip"].write(_gl(rays))
+        sky["world_from_clip"].write(gl_bytes(rays))
         for name, value in (
             ("up", scene.up),
             ("zenith", scene.sky_zenith),
@@ -247,9 +330,9 @@ class Rasteriser:
         self._sky.render()
         self.ctx.enable(self._mgl.DEPTH_TEST)
 
-        program = self._mesh_program
-        program["clip_from_world"].write(_gl(clip_from_world))
-        program["shadow_from_world"].write(_gl(shadow_from_world))
+        program = self._programs["mesh"]
+        program["clip_from_world"].write(gl_bytes(clip_from_world))
+        program["shadow_from_world"].write(gl_bytes(shadow_from_world))
         for name, value in (
             ("eye", eye),
             ("up", scene.up),
@@ -261,33 +344,51 @@ class Rasteriser:
             program[name].value = tuple(map(float, value))
         program["fog"].value = (*map(float, scene.fog_colour), float(scene.fog_density))
         program["exposure"].value = float(scene.exposure)
+        program["softness"].value = float(scene.softness)
         lamps = scene.lamps[:MAX_LAMPS]
         blank = [((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 1.0)] * (MAX_LAMPS - len(lamps))
         program["lamp_position"].value = [(*map(float, p), float(reach)) for p, _, reach in (*lamps, *blank)]
         program["lamp_colour"].value = [tuple(map(float, c)) for _, c, _ in (*lamps, *blank)]
         self._shadow_map.use(1)
-        program["picture"].value, program["shadow_map"].value = 0, 1
-        self._draw(scene, "mesh", program)
+        program["shadow_map"].value = 1
+        self._draw("mesh")
 
-        rgb = np.frombuffer(self._colour_frame.read(components=3, alignment=1), np.uint8).reshape(h * n, w * n, 3)
-        if n > 1:
-            # Averaged in linear light, as a sensor does.
-            linear = (np.arange(256) / 255.0) ** 2.2
-            mean = linear.astype(np.float32)[rgb].reshape(h, n, w, n, 3).mean(axis=(1, 3))
-            rgb = (mean ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
-        return np.ascontiguousarray(rgb)
+    def _fill_picture(self, place: int, lens: tuple, shade: tuple, turn: float) -> None:
+        """The supersampled colours as one of the pictures."""
+        self._pictures_frame.use()
+        self._pictures_frame.viewport = (0, place * self.height, self.width, self.height)
+        self.ctx.disable(self._mgl.DEPTH_TEST)
+        self._colour.use(0)
+        self._geometry.use(1)
+        program = self._resolve_program
+        program["colours"].value, program["shape"].value, program["samples"].value = 0, 1, self.samples
+        program["lens"].value, program["shade"].value = tuple(map(float, lens)), tuple(map(float, shade))
+        program["turn"].value, program["row"].value = float(turn), place * self.height
+        self._resolve.render()
+        self.ctx.enable(self._mgl.DEPTH_TEST)
+
+    def _draw_geometry(self, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float) -> None:
+        """Depth, ids and normals into the frame in use."""
+        cam_from_world = np.asarray(cam_from_world, float)
+        program = self._programs["geometry"]
+        program["clip_from_world"].write(gl_bytes(self._clip_from_world(cam_from_world, fx, fy, cx, cy)))
+        program["cam_from_world"].write(gl_bytes(cam_from_world[:3, :3]))
+        program["eye"].value = tuple(map(float, -cam_from_world[:3, :3].T @ cam_from_world[:3, 3]))
+        self._draw("geometry")
+
+    def _fill_geometry(self, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float) -> None:
+        self._geometry_frame.use()
+        self._geometry_frame.clear(depth=1.0)
+        self._draw_geometry(cam_from_world, fx, fy, cx, cy)
 
     def geometry(
         self, scene: Scene, cam_from_world: np.ndarray, fx: float, fy: float, cx: float, cy: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """(z-depth, object ids) alone, as `render` gives them."""
-        w, h = self.width, self.height
-        clip_from_world = self._clip_from_world(np.asarray(cam_from_world, float), fx, fy, cx, cy)
-        self._geometry_frame.use()
-        self._geometry_frame.clear(depth=1.0)
-        self._geometry_program["clip_from_world"].write(_gl(clip_from_world))
-        self._draw(scene, "geometry", self._geometry_program)
-        geometry = np.frombuffer(self._geometry_frame.read(components=2, dtype="f4"), np.float32).reshape(h, w, 2)
+        self._pack(scene)
+        self._fill_geometry(cam_from_world, fx, fy, cx, cy)
+        raw = self._geometry_frame.read(components=2, dtype="f4", alignment=1)
+        geometry = np.frombuffer(raw, np.float32).reshape(self.height, self.width, 2)
         ids = np.rint(geometry[..., 1]).astype(np.int32)
         depth = np.where(ids > 0, geometry[..., 0], np.float32(np.inf)).astype(np.float32)
         return depth, ids

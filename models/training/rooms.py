@@ -61,7 +61,7 @@ def room(rng: np.random.Generator, stock: Stock, table_top: bool = False) -> Wor
             pw, ph = rng.uniform(0.2, 1.2), rng.uniform(0.2, 0.9)
             at, z = rng.uniform(-0.45, 0.45) * length, rng.uniform(1.2, 2.0)
             b.part(stock.box, (at, -0.015, z), (pw + 0.06, 0.03, ph + 0.06), b.look("wood", "plain"))
-            b.part(stock.box, (at, -0.022, z), (pw, 0.03, ph), b.look("poster", "page", odd=0), tile_m=None)
+            b.part(stock.box, (at, -0.022, z), (pw, 0.03, ph), b.look("poster", "photo", "label", "page", odd=0), tile_m=None)
         # Furniture along the wall; its front (+y) looks away from the wall.
         at = -length / 2 + 0.4
         while at < length / 2 - 0.4:

@@ -26,7 +26,7 @@ def main() -> None:
         name = names[k % len(names)]
         rgb, disparity = (np.load(args.shards / f"{name}.{part}.npy", mmap_mode="r") for part in ("rgb", "disparity"))
         index = (k * 37 + 5) % len(rgb)  # spread over worlds, not chosen by how well they come out
-        coarse = disparity[index, 2::4, 2::4].astype(np.float32)
+        coarse = disparity[index, 1::2, 1::2].astype(np.float32)
         log = np.clip((np.log(np.maximum(coarse, 1e-6)) + 6) / 10, 0, 1) * 254 + 1
         packed[f"rgb_{k}"] = cv2.imencode(".jpg", rgb[index][..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
         packed[f"log_{k}"] = np.where(coarse > 0, np.rint(log), 0).astype(np.uint8)

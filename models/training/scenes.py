@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from . import objects
+from .closeup import close, in_the_way, people
 from .filmed import filmed
+from .light import relight
 from .lived_in import lived_in
 from .objects import Builder, Stock, axis_matrix
 from .raster import Scene
@@ -213,29 +215,46 @@ def heap(rng: np.random.Generator, stock: Stock) -> World:
     )
 
 
-# Share of each kind where none is asked for. The pictures that the shipped weights were trained on come from these shares.
+# Share of each kind where none is asked for.
 WORLDS = {
-    "room": (room, 0.38),
-    "table": (lambda rng, stock: room(rng, stock, table_top=True), 0.24),
-    "street": (street, 0.16),
-    "nature": (nature, 0.12),
-    "heap": (heap, 0.10),
-    "lived_in": (lived_in, 0.0),
-    "filmed": (filmed, 0.0),
+    "close": (close, 0.26),
+    "people": (people, 0.12),
+    "filmed": (filmed, 0.18),
+    "lived_in": (lived_in, 0.12),
+    "room": (room, 0.07),
+    "table": (lambda rng, stock: room(rng, stock, table_top=True), 0.06),
+    "street": (street, 0.09),
+    "nature": (nature, 0.05),
+    "heap": (heap, 0.05),
 }
+INDOORS = ("close", "people", "filmed", "lived_in", "room", "table")
 
 
 def random_world(rng: np.random.Generator, stock: Stock, name: str | None = None) -> World:
-    """A world of the given kind, or of a random one."""
+    """A world of the given kind, or of a random one; now and then in another light, or with something close to the camera."""
     names = list(WORLDS)
     name = name or names[rng.choice(len(names), p=[WORLDS[n][1] for n in names])]
-    return WORLDS[name][0](rng, stock)
+    world = WORLDS[name][0](rng, stock)
+    if rng.random() < (0.4 if name in INDOORS else 0.1):
+        relight(rng, world.scene)
+    if rng.random() < (0.05 if name in ("close", "people", "heap") else 0.2):
+        pairs = world.views or [
+            (world.eyes[rng.integers(len(world.eyes))], world.targets[rng.integers(len(world.targets))]) for _ in range(4)
+        ]
+        seen = in_the_way(rng, stock, world, [pairs[k] for k in rng.permutation(len(pairs))])
+        if seen and world.views is not None:
+            world.views = world.views[: 2 * len(seen)] + seen
+        elif seen:
+            world.views = seen
+    return world
 
 
 def random_view(rng: np.random.Generator, world: World, width: int) -> View:
     """A camera somewhere in the world: lens, tilt and roll at random."""
     if world.views:
         eye, target = world.views[rng.integers(len(world.views))]
+        span = float(np.linalg.norm(np.asarray(target, float) - eye))  # never the same picture twice
+        eye, target = eye + rng.normal(0, 0.05, 3) * span, target + rng.normal(0, 0.07, 3) * span
     else:
         eye = world.eyes[rng.integers(len(world.eyes))]
         target = world.targets[rng.integers(len(world.targets))]

@@ -2,49 +2,66 @@
 
 MAX_LAMPS = 4
 
-MESH_VERTEX = """
+# Reads an item's row (packed.py): placement, scale, material.
+_ITEM = """
+uniform sampler2D item_rows;
+vec4 row(int item, int k) { return texelFetch(item_rows, ivec2(k, item), 0); }
+vec3 placed(int item, vec3 local) {
+    vec4 a = row(item, 0), b = row(item, 1), c = row(item, 2);
+    return vec3(dot(a.xyz, local), dot(b.xyz, local), dot(c.xyz, local)) + vec3(a.w, b.w, c.w);
+}
+vec3 turned(int item, vec3 v) { return vec3(dot(row(item, 0).xyz, v), dot(row(item, 1).xyz, v), dot(row(item, 2).xyz, v)); }
+"""
+
+MESH_VERTEX = (
+    """
 #version 330
 in vec3 in_position;
 in vec3 in_normal;
 in vec2 in_uv;
 uniform mat4 clip_from_world;
-uniform mat3 world_from_object;
-uniform vec3 position;
-uniform vec3 scale;
+uniform int first;
+flat out int item;
 out vec3 world;
 out vec3 local;
 out vec3 local_normal;
 out vec3 normal;
 out vec2 uv;
 out float depth;
+"""
+    + _ITEM
+    + """
 void main() {
+    item = first + gl_InstanceID;
+    vec3 scale = row(item, 3).xyz;
     local = in_position * scale;
     local_normal = in_normal / scale;
-    world = world_from_object * local + position;
-    normal = world_from_object * local_normal;
+    world = placed(item, local);
+    normal = turned(item, local_normal);
     uv = in_uv;
     gl_Position = clip_from_world * vec4(world, 1.0);
     depth = gl_Position.w;
 }
 """
+)
 
 # Where a surface point lies on its texture: the mesh's own uv, or tiles in metres on the axis the surface faces most.
 _TEXTURE_POSITION = """
-uniform sampler2D picture;
-uniform float tile_m;
-uniform vec2 uv_scale;
-uniform bool cut_out;
-vec2 texture_position(vec3 local, vec3 local_normal, vec2 uv) {
-    if (tile_m <= 0.0) return uv * uv_scale;
+uniform sampler2DArray pictures;
+vec3 texture_position(int item, vec3 local, vec3 local_normal, vec2 uv) {
+    float tile_m = row(item, 3).w, layer = row(item, 4).w;
+    vec2 uv_scale = row(item, 6).xy;
+    if (tile_m <= 0.0) return vec3(uv * uv_scale, layer);
     vec3 a = abs(local_normal);
     vec2 p = a.x > a.y ? (a.x > a.z ? local.yz : local.xy) : (a.y > a.z ? local.xz : local.xy);
-    return p / tile_m * uv_scale;
+    return vec3(p / tile_m * uv_scale, layer);
 }
 """
 
 MESH_FRAGMENT = (
     """
 #version 330
+flat in int item;
 in vec3 world;
 in vec3 local;
 in vec3 local_normal;
@@ -63,10 +80,10 @@ uniform vec4 lamp_position[4];
 uniform vec3 lamp_colour[4];
 uniform vec4 fog;
 uniform float exposure;
-uniform vec3 colour;
-uniform vec4 material;
+uniform float softness;
 out vec4 picture_colour;
 """
+    + _ITEM
     + _TEXTURE_POSITION
     + """
 float lit(vec3 at) {
@@ -74,17 +91,18 @@ float lit(vec3 at) {
     if (any(lessThan(p, vec3(0.0))) || any(greaterThan(p, vec3(1.0)))) return 1.0;
     float step = 1.0 / float(textureSize(shadow_map, 0).x);
     float sum = 0.0;
-    for (int i = 0; i < 4; ++i) {
-        vec2 offset = (vec2(float(i & 1), float(i >> 1)) - 0.5) * step * 1.5;
-        sum += texture(shadow_map, vec3(p.xy + offset, p.z - 0.0015));
+    for (int i = 0; i < 12; ++i) {
+        float turn = 2.39996 * float(i);
+        vec2 offset = vec2(cos(turn), sin(turn)) * sqrt((float(i) + 0.5) / 12.0) * step * softness;
+        sum += texture(shadow_map, vec3(p.xy + offset, p.z - 0.0015 - 0.0006 * softness));
     }
-    return sum * 0.25;
+    return sum / 12.0;
 }
 void main() {
-    vec2 at = texture_position(local, local_normal, uv);
-    vec4 texel = texture(picture, at);
-    if (cut_out && texel.a < 0.5) discard;
-    vec3 albedo = pow(texel.rgb, vec3(2.2)) * colour;
+    vec4 texel = texture(pictures, texture_position(item, local, local_normal, uv));
+    if (row(item, 6).z > 0.5 && texel.a < 0.5) discard;
+    vec4 material = row(item, 5);
+    vec3 albedo = pow(texel.rgb, vec3(2.2)) * row(item, 4).rgb;
     vec3 view = normalize(eye - world);
     vec3 n = normalize(normal);
     if (dot(n, view) < 0.0) n = -n;
@@ -120,35 +138,99 @@ void main() {
 GEOMETRY_FRAGMENT = (
     """
 #version 330
+flat in int item;
+in vec3 world;
 in vec3 local;
 in vec3 local_normal;
+in vec3 normal;
 in vec2 uv;
 in float depth;
-uniform float object_id;
-out vec2 geometry;
+uniform vec3 eye;
+uniform mat3 cam_from_world;
+out vec4 geometry;
 """
+    + _ITEM
     + _TEXTURE_POSITION
     + """
 void main() {
-    if (cut_out && texture(picture, texture_position(local, local_normal, uv)).a < 0.5) discard;
-    geometry = vec2(depth, object_id);
+    if (row(item, 6).z > 0.5 && texture(pictures, texture_position(item, local, local_normal, uv)).a < 0.5) discard;
+    vec3 n = normalize(normal);
+    if (dot(n, eye - world) < 0.0) n = -n;
+    geometry = vec4(depth, floor(row(item, 6).w + 0.125), (cam_from_world * n).xy);
 }
 """
 )
 
-SHADOW_VERTEX = """
+SHADOW_VERTEX = (
+    """
 #version 330
 in vec3 in_position;
 uniform mat4 clip_from_world;
-uniform mat3 world_from_object;
-uniform vec3 position;
-uniform vec3 scale;
-void main() { gl_Position = clip_from_world * vec4(world_from_object * (in_position * scale) + position, 1.0); }
+uniform int first;
 """
+    + _ITEM
+    + """
+void main() {
+    int item = first + gl_InstanceID;
+    gl_Position = clip_from_world * vec4(placed(item, in_position * row(item, 3).xyz), 1.0);
+    if (fract(row(item, 6).w) > 0.125) gl_Position = vec4(0.0, 0.0, 2.0, 1.0);
+}
+"""
+)
 
 SHADOW_FRAGMENT = """
 #version 330
 void main() {}
+"""
+
+# From the supersampled colours to the picture: averaged in linear light, as a sensor does, and darker where light hardly
+# gets (occlusion.py says how; here with the surfaces' own normals).
+RESOLVE_FRAGMENT = """
+#version 330
+uniform sampler2D colours;
+uniform sampler2D shape;
+uniform int samples;
+uniform vec4 lens;
+uniform vec3 shade;
+uniform float turn;
+uniform int row;
+out vec4 picture_colour;
+vec3 point(vec2 at, float z) { return vec3((at - lens.zw) / lens.xy * z, z); }
+float closed(vec2 at, vec3 p, vec3 n, float radius_m) {
+    vec2 size = vec2(textureSize(shape, 0));
+    float reach = min(radius_m * lens.x / p.z, 0.25 * size.x), total = 0.0, weights = 0.0;
+    for (int k = 0; k < 12; ++k) {
+        float angle = turn + 0.5236 * float(k);
+        for (int s = 0; s < 3; ++s) {
+            float part = (k & 1) == 1 ? (s == 0 ? 0.2 : s == 1 ? 0.5 : 0.9) : (s == 0 ? 0.1 : s == 1 ? 0.35 : 0.7);
+            vec2 there = at + vec2(cos(angle), sin(angle)) * part * reach;
+            if (any(lessThan(there, vec2(0.0))) || any(greaterThan(there, size))) { weights += 0.4; continue; }
+            vec4 g = texelFetch(shape, ivec2(there), 0);
+            if (g.y < 0.5) { weights += 0.4; continue; }
+            vec3 d = point(floor(there) + 0.5, g.x) - p;
+            float far = length(d) + 1e-6;
+            total += max(dot(d, n) / far - 0.12, 0.0) * clamp(1.5 - far / radius_m, 0.0, 1.0);
+            weights += 0.4;
+        }
+    }
+    return clamp(total / weights, 0.0, 1.0);
+}
+void main() {
+    vec2 here = gl_FragCoord.xy - vec2(0.0, float(row));
+    ivec2 at = ivec2(here);
+    vec3 sum = vec3(0.0);
+    for (int y = 0; y < samples; ++y)
+        for (int x = 0; x < samples; ++x)
+            sum += pow(texelFetch(colours, at * samples + ivec2(x, y), 0).rgb, vec3(2.2));
+    sum /= float(samples * samples);
+    vec4 g = texelFetch(shape, at, 0);
+    if (shade.z > 0.0 && g.y > 0.5) {
+        vec3 n = vec3(g.zw, -sqrt(max(1.0 - dot(g.zw, g.zw), 0.0)));
+        vec3 p = point(here, g.x);
+        sum *= exp(-shade.z * (0.5 * closed(here, p, n, shade.x) + closed(here, p, n, shade.y)));
+    }
+    picture_colour = vec4(pow(clamp(sum, 0.0, 1.0), vec3(1.0 / 2.2)), 1.0);
+}
 """
 
 SKY_VERTEX = """

@@ -238,6 +238,87 @@ def leaves(rng):
     return image
 
 
+def _print(rng, image: np.ndarray, lines: int) -> None:
+    """Writes words and figures over a picture, in place."""
+    size = image.shape[0]
+    for _ in range(lines):
+        word = "".join(chr(int(c)) for c in rng.integers(48, 123, int(rng.integers(1, 12))))
+        scale = float(np.exp(rng.uniform(np.log(0.3), np.log(4.0))))
+        at = (int(rng.integers(-40, size - 20)), int(rng.integers(10, size)))
+        font, thick = int(rng.choice([0, 1, 2, 3, 4, 5, 6, 7])), int(rng.integers(1, 2 + int(3 * scale)))
+        cv2.putText(image, word, at, font, scale, tuple(map(int, 255 * colour(rng, (0, 1), (0, 1)))), thick, cv2.LINE_AA)
+
+
+def label(rng):
+    """Labels, packages, signs: bands of colour, frames, words of many sizes."""
+    image = np.empty((SIZE, SIZE, 3), np.float32)
+    image[:] = colour(rng, (0, 0.9), (0.1, 1.0))
+    for _ in range(int(rng.integers(0, 5))):
+        y, h = int(rng.integers(0, SIZE)), int(rng.integers(8, SIZE // 2))
+        image[y : y + h] = colour(rng, (0, 1.0), (0.05, 1.0))
+    for _ in range(int(rng.integers(0, 4))):
+        p, q = rng.integers(0, SIZE, 2), rng.integers(8, SIZE // 2, 2)
+        filled = -1 if rng.random() < 0.5 else int(rng.integers(1, 8))
+        cv2.rectangle(image, tuple(map(int, p)), tuple(map(int, p + q)), tuple(map(float, colour(rng, (0, 1)))), filled)
+    image = np.ascontiguousarray((np.clip(image, 0, 1) * 255).astype(np.uint8))
+    _print(rng, image, int(rng.integers(1, 12)))
+    return image.astype(np.float32) / 255
+
+
+def interface(rng):
+    """What screens show: windows, menus, text, plots, pictures; dark or light."""
+    dark = rng.random() < 0.5
+    image = np.empty((SIZE, SIZE, 3), np.float32)
+    image[:] = colour(rng, (0, 0.8), (0.0, 0.3) if dark else (0.6, 1.0))
+    if rng.random() < 0.5:
+        image[:] = ramp(cloud(rng, 2, 3), [colour(rng, (0, 0.9)), colour(rng, (0, 0.9))])
+    for _ in range(int(rng.integers(1, 6))):
+        x, y = rng.integers(0, SIZE - 60, 2)
+        w, h = rng.integers(40, SIZE, 2)
+        ground = colour(rng, (0, 0.4), (0.02, 0.25) if rng.random() < 0.4 else (0.75, 1.0))
+        image[y : y + h, x : x + w] = ground
+        image[y : y + 10, x : x + w] = colour(rng, (0, 0.7))
+        ink = 1.0 - ground
+        for row in range(y + 16, min(y + h, SIZE) - 4, int(rng.integers(6, 14))):
+            length = int(rng.uniform(0.1, 0.95) * w)
+            if rng.random() < 0.8:
+                image[row : row + 2, x + 6 : x + 6 + length] = 0.3 * ground + 0.7 * ink * rng.uniform(0.4, 1.0)
+    return image
+
+
+def card(rng):
+    """Cardboard, packing paper: brown with fine ribs, tape, print."""
+    c = colour(rng, (0.45, 0.75), (0.4, 0.85), (0.06, 0.1))
+    ribs = np.sin(np.arange(SIZE) * rng.uniform(0.3, 2.0))[None, :, None] * rng.uniform(0, 0.04)
+    image = c * (0.9 + 0.2 * cloud(rng, 3, 6, 0.7)[..., None] + ribs)
+    image = np.ascontiguousarray((np.clip(image, 0, 1) * 255).astype(np.uint8))
+    if rng.random() < 0.4:
+        _print(rng, image, int(rng.integers(1, 4)))
+    if rng.random() < 0.4:
+        x = int(rng.integers(0, SIZE - 40))
+        image[:, x : x + int(rng.integers(12, 40))] = (image[:, x : x + 1] * rng.uniform(0.6, 1.2)).clip(0, 255)
+    return image.astype(np.float32) / 255
+
+
+def metal(rng):
+    """Brushed or creased metal, foil: greys with streaks and facets."""
+    if rng.random() < 0.5:
+        n = cloud(rng, 2, 5, 0.7, (int(rng.integers(10, 30)), 1))
+    else:
+        n = np.abs(2 * cloud(rng, int(rng.integers(3, 9)), 5, 0.6) - 1) ** rng.uniform(0.4, 1.0)
+    tone = colour(rng, (0, 0.25), (0.5, 1.0))
+    return ramp(n, [tone * rng.uniform(0.2, 0.7), tone, np.clip(tone * 1.3, 0, 1)])
+
+
+def stripes(rng):
+    """Bands of many widths and colours, straight or woven: carpets, blinds, boards, rugs."""
+    edges = np.sort(rng.integers(0, SIZE, int(rng.integers(6, 90))))
+    palette = np.stack([colour(rng, (0, 0.6)) for _ in range(int(rng.integers(2, 7)))])
+    row = palette[rng.integers(0, len(palette), len(edges) + 1)][np.searchsorted(edges, np.arange(SIZE))]
+    image = np.repeat(row[None], SIZE, axis=0) * (0.85 + 0.3 * cloud(rng, 8, 6, 0.8)[..., None])
+    return image.transpose(1, 0, 2) if rng.random() < 0.5 else image
+
+
 MAKERS = {
     "plain": plain,
     "mottled": mottled,
@@ -251,6 +332,11 @@ MAKERS = {
     "books": books,
     "facade": facade,
     "leaves": leaves,
+    "label": label,
+    "interface": interface,
+    "card": card,
+    "metal": metal,
+    "stripes": stripes,
 }
 COUNTS = {
     "plain": 26,
@@ -265,19 +351,35 @@ COUNTS = {
     "books": 8,
     "facade": 22,
     "leaves": 10,
+    "label": 26,
+    "interface": 14,
+    "card": 8,
+    "metal": 8,
+    "stripes": 12,
 }
+PHOTOS = 24  # parts of rendered pictures, printed on posters, boxes and screens: a picture of depth is flat
 
 
 class TextureBank:
     """A stock of textures, shared by all scenes of a process so that each is uploaded once."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        """Takes about two seconds."""
+    def __init__(self, rng: np.random.Generator, pictures: np.ndarray | None = None) -> None:
+        """Takes about three seconds. pictures (N, H, W, 3) uint8: rendered before, to be shown in this stock's worlds."""
         self.by_kind = {
             kind: [np.ascontiguousarray((np.clip(maker(rng), 0, 1) * 255).astype(np.uint8)) for _ in range(COUNTS[kind])]
             for kind, maker in MAKERS.items()
         }
-        self.solid = [t for kind, ts in self.by_kind.items() if kind not in ("leaves", "books", "facade") for t in ts]
+        self.by_kind["photo"] = self.by_kind["poster"]
+        if pictures is not None and len(pictures):
+            height, width = pictures.shape[1:3]
+            parts = []
+            for _ in range(PHOTOS):
+                h, w = int(height * rng.uniform(0.35, 1.0)), int(width * rng.uniform(0.35, 1.0))
+                y, x = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+                part = pictures[rng.integers(len(pictures)), y : y + h, x : x + w]
+                parts.append(cv2.resize(np.ascontiguousarray(part), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR))
+            self.by_kind["photo"] = parts
+        self.solid = [t for kind, ts in self.by_kind.items() if kind not in ("leaves", "books", "facade", "photo") for t in ts]
 
     def pick(self, rng: np.random.Generator, *kinds: str) -> np.ndarray:
         """A texture of one of the kinds, or of any kind when none is named."""

@@ -1,15 +1,11 @@
-"""Trains the embedded network on rendered shards, on a CPU or one GPU, in resumable pieces.
+"""Trains the embedded network on rendered shards, on one GPU (or, slowly, a CPU), in resumable pieces.
 
-    python -m models.training.train --shards DIR --out RUN --steps 10000
+    python -m models.training.train --shards DIR --validation KEPT_BACK --out RUN --steps 20000
 
-RUN/checkpoint.pt is written every few minutes and picked up again by the same command; RUN/log.jsonl holds one line per
-report. Learning rate and picture size follow the step count, so a resumed run ends like an uninterrupted one; with --until they
-follow the clock instead, from where the checkpoint stood to their end at that moment, for a machine whose speed is not known
-beforehand. Shards that appear in DIR while it runs are used from the next report on.
-
-The loss compares the logarithm of disparity, up to a scale of each picture (Eigen et al. 2014, here with absolute values), with a
-term on its gradients at four scales (as in MiDaS, Ranftl et al. 2020); a second output learns the size of the remaining error
-(Laplace likelihood, Kendall & Gal 2017) without holding back the first.
+RUN/checkpoint.pt is written every minute and picked up again by the same command; RUN/log.jsonl holds one line per report.
+Learning rate follows the step count, so a resumed run ends like an uninterrupted one; with --until it follows the clock instead,
+from where the checkpoint stood to its end at that moment, for a machine whose speed is not known beforehand. Shards that appear
+in DIR while it runs are used as they come; with --take they are deleted once read, and generators beside it never stop.
 """
 
 from __future__ import annotations
@@ -18,128 +14,27 @@ import argparse
 import json
 import time
 from copy import deepcopy
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
-from .augment import crop, defocus, degrade
+from .augment import degrade
+from .losses import WEIGHTS, losses
 from .muon import optimisers_for
 from .network import HoldfastNet
 from .network_constants import MEAN, STD
+from .store import SHAPES, PictureStore
 
-# Picture sizes (w, h) for wide and for squarer shards, and the fraction of the steps up to which each is used. On a CPU pictures
-# of half the size (the deployed network halves what it is fed) let the network see four times as many; on a GPU add larger ones.
-STAGES = ((1.0, {True: (160, 96), False: (128, 96)}),)
-FULL = STAGES[-1][1]
-
-
-def sizes_at(progress: float) -> dict[bool, tuple[int, int]]:
-    """Picture sizes at a fraction of the training."""
-    return next(sizes for end, sizes in STAGES if progress < end or end == 1.0)
-
-
-class Shards:
-    """Random batches from the shards of a folder; a batch comes from one shard, so that its pictures have one size."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.opened: dict[str, tuple] = {}
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Opens shards that are new."""
-        for path in sorted(self.folder.glob("*.disparity.npy")):
-            name = path.name.removesuffix(".disparity.npy")
-            if name not in self.opened and not name.startswith("."):
-                self.opened[name] = (np.load(self.folder / f"{name}.rgb.npy", mmap_mode="r"), np.load(path, mmap_mode="r"))
-        self.names = sorted(self.opened)
-
-    def batch(
-        self, rng: np.random.Generator, count: int, sizes: dict, smallest: float = 0.65, blurred: float = 0.0, clean: float = 0.2
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """((B, 3, h, w) normalised pictures, (B, h/2, w/2) disparities); blurred: share of pictures out of focus
-        somewhere, clean: share left as rendered."""
-        rgb, disparity = self.opened[self.names[rng.integers(len(self.names))]]
-        size = sizes[rgb.shape[2] > 300]
-        images, targets = [], []
-        for index in rng.integers(0, len(rgb), count):
-            image, target = crop(rng, rgb[index], disparity[index], size, smallest)
-            images.append(degrade(rng, defocus(rng, image, target, blurred) if blurred else image, clean))
-            targets.append(target)
-        pictures = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255).sub_(MEAN).div_(STD)
-        return pictures, torch.from_numpy(np.ascontiguousarray(np.stack(targets)))
-
-
-def centred_log(disparity: torch.Tensor) -> torch.Tensor:
-    """(B, h, w) disparity -> its logarithm minus the median over what is no sky, held within -3 .. 2.5 (sky: -3), per picture."""
-    flat = disparity.flatten(1)
-    log = torch.where(flat > 0, torch.log(flat.clamp_min(1e-6)), torch.full_like(flat, float("nan")))
-    return (log - log.nanmedian(dim=1, keepdim=True).values).nan_to_num(-3.0).clamp(-3.0, 2.5).reshape(disparity.shape)
-
-
-def up_to_scale(error: torch.Tensor) -> torch.Tensor:
-    """(B, h, w) errors of log disparity without what a common scale of the picture explains."""
-    return error - error.mean(dim=(1, 2), keepdim=True)
-
-
-def after_alignment(log: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean |log| of what is left between inverse depth and its truth once each picture's scale and shift are fitted, half of it
-    fitted the way the solver does (errors relative to the truth), half the way networks are judged (plain least squares).
-
-    log (B, h, w): predicted log disparity; target (B, h, w): disparity, 0 for the sky, which does not count.
-    """
-    middle = torch.where(target > 0, target, torch.nan).flatten(1).nanmedian(dim=1).values.nan_to_num(1.0)[:, None, None]
-    truth = (target / middle).clamp(0.05, 12.0)
-    seen = (target > 0).to(truth.dtype)
-    guess = torch.exp(log.clamp(-4.0, 3.0))
-    farthest = torch.where(target > 0, truth, torch.inf).amin(dim=(1, 2), keepdim=True).clamp(0.05, 1.0)
-    error = torch.zeros((), device=log.device)
-    for weight in (seen / truth**2, seen):
-        total = weight.sum(dim=(1, 2), keepdim=True).clamp_min(1e-6)
-        mean_guess, mean_truth = ((weight * v).sum(dim=(1, 2), keepdim=True) / total for v in (guess, truth))
-        centred = guess - mean_guess
-        scale = (weight * centred * (truth - mean_truth)).sum(dim=(1, 2), keepdim=True)
-        scale = scale / ((weight * centred**2).sum(dim=(1, 2), keepdim=True) + 1e-3 * total)
-        fitted = scale.clamp_min(0.0) * centred + mean_truth
-        error = error + 0.5 * (torch.log(torch.maximum(fitted, 0.5 * farthest) / truth).abs() * seen).sum()
-    return error / seen.sum().clamp_min(1.0)
-
-
-def losses(output: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-    """output (B, 2, h, w), target disparity (B, h, w) -> direct, scale-free, aligned, gradient and likelihood terms."""
-    direct = output[:, 0] - centred_log(target)
-    error = up_to_scale(direct)
-    gradient = torch.zeros((), device=output.device)
-    level = error
-    for _ in range(4):
-        gradient = gradient + (level[:, :, 1:] - level[:, :, :-1]).abs().mean() + (level[:, 1:] - level[:, :-1]).abs().mean()
-        level = F.avg_pool2d(level[:, None], 2)[:, 0]
-    log_scale = output[:, 1].clamp(-5, 3)
-    likelihood = (error.detach().abs() * torch.exp(-log_scale) + log_scale).mean()
-    return {
-        "direct": direct.abs().mean(),
-        "scale_free": error.abs().mean(),
-        "aligned": after_alignment(output[:, 0], target.float()),
-        "gradient": gradient,
-        "likelihood": likelihood,
-    }
-
-
-# "first" is what the shipped weights were begun with; "aligned" cares for what they are judged by and for edges.
-WEIGHTS = {
-    "first": {"direct": 1.0, "scale_free": 0.5, "aligned": 0.0, "gradient": 0.1, "likelihood": 0.1},
-    "aligned": {"direct": 0.4, "scale_free": 0.4, "aligned": 1.0, "gradient": 0.25, "likelihood": 0.05},
-}
+REPORT_STEPS = 100
+AVERAGE_STEPS = 8
 
 
 def learning_rate(step: int, progress: float, peak: float) -> float:
-    """Warm-up over 200 steps, then half a cosine down to 2 % of the peak."""
-    if step < 200:
-        return peak * (step + 1) / 200
-    return float(peak * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(progress, 1.0)))))
+    """Warm-up over 300 steps, then half a cosine down to 1 % of the peak."""
+    if step < 300:
+        return peak * (step + 1) / 300
+    return float(peak * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(progress, 1.0)))))
 
 
 class Schedule:
@@ -157,135 +52,151 @@ class Schedule:
         return min(self.resumed_at + (1.0 - self.resumed_at) * passed, 1.0)
 
 
+def normalised(pictures: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) in 0..1 as the network is fed."""
+    return ((pictures - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+
+
 @torch.no_grad()
-def validate(network: HoldfastNet, shards: Shards, batches: int = 8) -> dict[str, float]:
-    """The mean terms of the loss on fixed batches of pictures kept back."""
+def validate(network: HoldfastNet, store: PictureStore, batches: int = 8, batch: int = 48) -> dict[str, float]:
+    """The mean terms of the loss on fixed crops of pictures kept back, as rendered."""
     network.eval()
-    rng = np.random.default_rng(7)
+    generator = torch.Generator(store.device).manual_seed(7)
     totals: dict[str, float] = {}
-    for _ in range(batches):
-        pictures, target = shards.batch(rng, 12, FULL, smallest=0.95)
-        for name, term in losses(network(pictures).float(), target).items():
+    for k in range(batches):
+        pictures, target = store.crops(generator, batch, SHAPES[k % 2][0], smallest=0.9)
+        for name, term in losses(network(normalised(pictures)).float(), target).items():
             totals[name] = totals.get(name, 0.0) + float(term) / batches
     return {name: round(total, 4) for name, total in totals.items()}
 
 
-def average_weights(network: HoldfastNet, workers: int) -> None:
-    """Replaces the weights and running statistics of all processes by their mean (local SGD, Stich 2019)."""
-    tensors = [t for t in network.state_dict().values() if t.dtype.is_floating_point]
-    flat = torch.cat([t.flatten() for t in tensors])
-    torch.distributed.all_reduce(flat)
-    for tensor, part in zip(tensors, (flat / workers).split([t.numel() for t in tensors]), strict=True):
-        tensor.copy_(part.view_as(tensor))
+class Run:
+    """A network in training with its optimisers and the running average of its weights; saved and resumed as one."""
 
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.path = args.out / "checkpoint.pt"
+        self.network = HoldfastNet().to(args.device, memory_format=torch.channels_last)
+        self.average = deepcopy(self.network).eval()
+        self.optimisers = optimisers_for(self.network, args.peak, args.optimiser == "muon")
+        self.step, self.progress = 0, 0.0
+        if self.path.exists():
+            state = torch.load(self.path, map_location=args.device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(saved)
+            self.step, self.progress = state["step"], state["progress"]
 
-def agreed(progress: float, workers: int) -> float:
-    """The mean of what the clocks of all processes say."""
-    value = torch.tensor(progress, dtype=torch.float64)
-    torch.distributed.all_reduce(value)
-    return float(value) / workers
-
-
-def train(rank: int, args: argparse.Namespace) -> None:
-    """One process of the training; the first one reports, validates and saves."""
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    if args.workers > 1:
-        torch.distributed.init_process_group(
-            "gloo",
-            init_method=f"file://{(args.out / 'meeting').resolve()}",
-            rank=rank,
-            world_size=args.workers,
-            timeout=timedelta(minutes=30),
-        )
-    shards = Shards(args.shards)
-    kept_back = [Shards(folder) for folder in args.validation] if rank == 0 else []
-    network = HoldfastNet().to(args.device, memory_format=torch.channels_last)
-    average = deepcopy(network).eval()
-    optimisers = optimisers_for(network, args.peak, args.optimiser == "muon")
-    step, resumed_at = 0, 0.0
-    path = args.out / "checkpoint.pt"
-    if path.exists():
-        state = torch.load(path, map_location=args.device, weights_only=True)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        for optimiser, saved_state in zip(optimisers, state.get("optimisers", []), strict=False):
-            optimiser.load_state_dict(saved_state)
-        step, resumed_at = state["step"], state.get("progress", 0.0)
-    schedule = Schedule(args.steps, args.until, args.resume_at if args.resume_at is not None else resumed_at)
-
-    def report(entry: dict) -> None:
-        if rank == 0:
-            with open(args.out / "log.jsonl", "a", encoding="utf-8") as log:
-                log.write(json.dumps(entry) + "\n")
-            print(entry, flush=True)
-
-    report(
-        {
-            "start": {k: str(v) for k, v in vars(args).items() if not isinstance(v, (Path, list))},
-            "step": step,
-            "parameters": sum(p.numel() for p in network.parameters()),
-            "shards": len(shards.names),
-            "torch": torch.__version__,
+    def save(self) -> None:
+        """Whole or not at all."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "step": self.step,
+            "progress": self.progress,
         }
-    )
-    sums: dict[str, float] = {}
-    reported = saved = time.time()
-    reported_step = step
-    progress = schedule.progress(step)
-    while progress < 1.0:
-        # Every step of every process has its own seed: a resumed run draws the same pictures (from the same shards).
-        rng = np.random.default_rng([args.seed, step, rank])
-        pictures, target = shards.batch(rng, args.batch, sizes_at(progress), blurred=args.defocus, clean=args.clean)
-        pictures, target = pictures.to(args.device, memory_format=torch.channels_last), target.to(args.device)
-        for group in (g for optimiser in optimisers for g in optimiser.param_groups):
-            group["lr"] = learning_rate(step, progress, args.peak)
-        network.train()
+        torch.save(state, self.path.with_suffix(".part"))
+        self.path.with_suffix(".part").replace(self.path)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Moves the running average of the weights towards them, faster at the start."""
+        keep = min(0.99, 1 - 10 / (10 + self.step / AVERAGE_STEPS))
+        floats, others = [], []
+        for a, b in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            (floats if a.dtype.is_floating_point else others).append((a, b))
+        torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - keep)
+        for a, b in others:
+            a.copy_(b)
+
+
+def warm_up(network: HoldfastNet, args: argparse.Namespace) -> None:
+    """Every kind of work once, on a copy, while the first pictures are awaited: loading a GPU's libraries takes a while."""
+    network = deepcopy(network).train()
+    for (width, height), _ in SHAPES:
+        pictures = torch.rand(args.batch, 3, height, width, device=args.device)
+        target = torch.rand(args.batch, height // 2, width // 2, device=args.device)
+        pictures = normalised(degrade(pictures, target, torch.Generator(args.device).manual_seed(0)))
         with torch.autocast(args.device.split(":")[0], torch.bfloat16):
             output = network(pictures)
-        terms = losses(output.float(), target)
-        loss = sum(WEIGHTS[args.loss][name] * term for name, term in terms.items())
-        network.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
-        step += 1
+        sum(losses(output.float(), target).values()).backward()
+
+
+def train(args: argparse.Namespace) -> None:
+    """The whole of it."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    torch.backends.cudnn.benchmark_limit = 3
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    run = Run(args)
+    store = PictureStore(args.shards, args.capacity, args.device, args.take)
+    store.follow()
+    if args.device != "cpu":
+        warm_up(run.network, args)
+    while store.count < args.first or (args.start_at and time.time() < args.start_at):
+        if not store.receive():
+            time.sleep(0.05)
+    kept_back = PictureStore(args.validation, 2000, args.device).load_all() if args.validation else None
+    schedule = Schedule(args.steps, args.until, args.resume_at if args.resume_at is not None else run.progress)
+
+    def report(entry: dict) -> None:
+        with open(args.out / "log.jsonl", "a", encoding="utf-8") as log:
+            log.write(json.dumps(entry) + "\n")
+        print(entry, flush=True)
+
+    options = {k: str(v) for k, v in vars(args).items() if not isinstance(v, Path)}
+    parameters = sum(p.numel() for p in run.network.parameters())
+    report({"start": options, "step": run.step, "parameters": parameters, "pictures": store.seen, "torch": torch.__version__})
+    shapes, shares = [shape for shape, _ in SHAPES], np.array([share for _, share in SHAPES])
+    sums: dict[str, torch.Tensor] = {}
+    reported = saved = time.time()
+    reported_step = run.step
+    run.progress = schedule.progress(run.step)
+    while run.progress < 1.0:
+        # Every step has its own seed: a resumed run draws the same crops (from the same pictures).
+        rng = np.random.default_rng([args.seed, run.step])
+        generator = torch.Generator(args.device).manual_seed(int(rng.integers(2**62)))
+        store.receive()
         with torch.no_grad():
-            if step % 8 == 0 or args.until is None:  # by the clock all processes must stop at the same step
-                progress = schedule.progress(step)
-                if args.workers > 1 and args.until is not None:
-                    progress = agreed(progress, args.workers)
-            if args.workers > 1 and (step % 8 == 0 or progress >= 1.0):
-                average_weights(network, args.workers)
-            if step % 8 == 0 or progress >= 1.0:  # running average of the weights, short at the start
-                keep = min(0.99, 1 - 10 / (10 + step / 8))
-                for a, b in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-                    a.lerp_(b, 1 - keep) if a.dtype.is_floating_point else a.copy_(b)
+            pictures, target = store.crops(generator, args.batch, shapes[rng.choice(len(shapes), p=shares)], args.smallest)
+            pictures = normalised(degrade(pictures, target, generator, args.clean))
+        rate = learning_rate(run.step, run.progress, args.peak)
+        for group in (g for optimiser in run.optimisers for g in optimiser.param_groups):
+            group["lr"] = rate
+        run.network.train()
+        torch.backends.cudnn.benchmark = True
+        with torch.autocast(args.device.split(":")[0], torch.bfloat16):
+            output = run.network(pictures)
+        terms = losses(output.float(), target)
+        loss = sum(WEIGHTS[name] * term for name, term in terms.items())
+        run.network.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.backends.cudnn.benchmark = False  # the shapes of random effects are too many to try ways for
+        torch.nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
+        for optimiser in run.optimisers:
+            optimiser.step()
+        run.step += 1
+        run.progress = schedule.progress(run.step)
+        if run.step % AVERAGE_STEPS == 0 or run.progress >= 1.0:
+            run.follow()
         for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(term.detach())
-        if step % 100 == 0:
+            sums[name] = sums.get(name, 0.0) + term.detach()
+        if run.step % REPORT_STEPS == 0 or run.progress >= 1.0:
+            done = max(run.step - reported_step, 1)
             entry = {
-                "step": step,
-                **{n: round(s / (step - reported_step), 4) for n, s in sums.items()},
-                "shards": len(shards.names),
-                "s_per_step": round((time.time() - reported) / (step - reported_step), 3),
+                "step": run.step,
+                **{n: round(float(s) / done, 4) for n, s in sums.items()},
+                "pictures": store.seen,
+                "s_per_step": round((time.time() - reported) / done, 4),
             }
-            if kept_back and step % 500 == 0:
-                entry["validation"] = {str(s.folder.name): validate(average, s) for s in kept_back}
+            if kept_back and (run.step % (10 * REPORT_STEPS) == 0 or run.progress >= 1.0):
+                entry["validation"] = validate(run.average, kept_back)
             report(entry)
-            sums, reported, reported_step = {}, time.time(), step
-            shards.refresh()
-        if rank == 0 and (progress >= 1.0 or time.time() - saved > 150):
-            state = {
-                "network": network.state_dict(),
-                "average": average.state_dict(),
-                "optimisers": [optimiser.state_dict() for optimiser in optimisers],
-                "step": step,
-                "progress": progress,
-            }
-            torch.save(state, path.with_suffix(".part"))
-            path.with_suffix(".part").replace(path)
+            sums, reported, reported_step = {}, time.time(), run.step
+        if run.progress >= 1.0 or time.time() - saved > args.save_every:
+            run.save()
             saved = time.time()
 
 
@@ -293,30 +204,27 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shards", type=Path, required=True)
-    parser.add_argument("--validation", type=Path, nargs="*", default=[], help="folders of shards kept back")
+    parser.add_argument("--validation", type=Path, help="folder of shards kept back")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--until", type=float, help="end at this moment (seconds since 1970) instead of after --steps")
     parser.add_argument("--resume-at", type=float, help="progress 0..1 to resume at, instead of that of the checkpoint")
-    parser.add_argument("--optimiser", choices=("adamw", "muon"), default="adamw")
-    parser.add_argument("--loss", choices=tuple(WEIGHTS), default="first", help="weights of the loss's terms")
-    parser.add_argument(
-        "--clean", type=float, default=0.2, help="share of pictures left as rendered, without grain, blur and so on"
-    )
-    parser.add_argument("--defocus", type=float, default=0.0, help="share of pictures that are out of focus somewhere")
-    parser.add_argument("--batch", type=int, default=16, help="pictures a step and process")
-    parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate")
-    parser.add_argument("--threads", type=int, default=1, help="of each process")
-    parser.add_argument("--workers", type=int, default=1, help="processes that train side by side and average their weights")
+    parser.add_argument("--optimiser", choices=("adamw", "muon"), default="muon")
+    parser.add_argument("--clean", type=float, default=0.1, help="share of pictures left as rendered")
+    parser.add_argument("--smallest", type=float, default=0.55, help="the smallest crop, of what fits")
+    parser.add_argument("--batch", type=int, default=128, help="pictures a step")
+    parser.add_argument("--capacity", type=int, default=20000, help="pictures kept in memory at a time (0.37 MB each)")
+    parser.add_argument("--first", type=int, default=1, help="pictures to wait for before the first step")
+    parser.add_argument("--start-at", type=float, help="only read pictures until this moment (seconds since 1970)")
+    parser.add_argument("--take", action="store_true", help="delete shards once they are read")
+    parser.add_argument("--peak", type=float, default=2.5e-3, help="learning rate")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--save-every", type=float, default=60.0, help="seconds between checkpoints")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    if args.workers > 1:
-        (args.out / "meeting").unlink(missing_ok=True)
-        torch.multiprocessing.spawn(train, (args,), nprocs=args.workers)
-    else:
-        train(0, args)
+    train(args)
 
 
 if __name__ == "__main__":
