@@ -22,7 +22,7 @@ class Effort:
     def of(quality: str) -> Effort:
         """Draft, standard, best."""
         return {
-            "draft": Effort(12, 320, 18, 6, 4, 6, 160),
+            "draft": Effort(10, 240, 14, 4, 4, 5, 140),
             "standard": Effort(12, 320, 28, 10, 8, 10, 240),
             "best": Effort(16, 500, 48, 20, 20, 20, 1000),
         }[quality]
