@@ -16,8 +16,8 @@ import av
 import cv2
 import numpy as np
 
-from models.training.raster import Rasteriser
 from tests.bench.movers import FIRST_MOVER_ID
+from tests.bench.raster import Rasteriser
 from tests.bench.scenes import Place
 from tests.bench.trajectories import CameraPath
 

@@ -250,8 +250,8 @@ def _meaning(source: str) -> str:
 
 def recipe_hash(name: str) -> str:
     """Changes with any code that decides what a shot looks like, so that a stale one is rendered again."""
-    from models.training import primitives, raster, shaders
-    from tests.bench import render
+    from models.training import primitives
+    from tests.bench import raster, render, shaders
 
     modules = (textures, scenes, movers, trajectories, render, raster, primitives, shaders)
     parts = [_meaning(source) for source in (*map(inspect.getsource, modules), SOURCES[name])]
