@@ -108,7 +108,7 @@ def hold_at_prior(view: ShotView, state: State, model: Model, lens: LensRange) -
 
     Both count by how sure they are: a range far from any usual lens is believed, one that spans all lenses is not.
     """
-    said, sure = 0.5 * np.log(lens.low_px * lens.high_px), max(lens.sigma, 1e-3) ** -2
+    said, sure = np.log(lens.best_px), max(lens.sigma, 1e-3) ** -2
     expected = max(model.focal_prior_sigma, 1e-3) ** -2
     meeting = np.exp((said * sure + model.focal_prior_log * expected) / (sure + expected))
     focal = float(np.exp(np.median(state.world.log_focal)))

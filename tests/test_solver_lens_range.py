@@ -40,6 +40,6 @@ def test_a_focal_length_the_shot_cannot_tell_lies_where_prior_and_range_meet(low
     view = ShotView(Tracks(np.arange(3), none, none, np.zeros((0, 2)), np.zeros(0, np.float32), 1), WIDTH, 720, {})
     state = State(World.blank(3, 1, 900.0), np.full(1, LABEL_STATIC), 1.0)
     model = Model(focal_prior_log=float(np.log(1.3 * WIDTH)), focal_prior_sigma=0.5)
-    held = hold_at_prior(view, state, model, LensRange("prior", low, high, float(np.log(high / low) / 4)))
+    held = hold_at_prior(view, state, model, LensRange("prior", low, high, float(np.log(high / low) / 4), np.sqrt(low * high)))
     assert not held.focal_free
     assert least < np.exp(state.world.log_focal[0]) < most
