@@ -82,7 +82,8 @@ def freed_of_movers(
     lead = best_of(view, settled, frames, chosen)
     kinds = [o for o in candidates(view, settings, use_depth) if o.translation and not o.focal_varies]
     goes = [(lead, chosen, settings.seed)]
-    if kinds and lead.model.translation and crowded(view, lead, frames, chosen):
+    doubtful = lead.model.translation or lead.model.focal_varies  # a zoom may be what is left of a path that follows people
+    if kinds and doubtful and crowded(view, lead, frames, chosen):
         seed = settings.seed + SECOND_GO
         those = choose_tracks(view, frames, effort.start_tracks, tracks, seed)
         begun = side_by_side(
