@@ -21,6 +21,8 @@ NEEDED_SIGMAS = 3.0
 NEEDED_SHARE = 0.01
 # A path shifts neighbours, which mostly share their depth, alike; a tracker's drift does not. Seen: turns 0.01 to 0.08, paths
 # 0.4 and more.
+ERROR_WIDTH = 5.0  # units of error beyond which an observation's cost hardly grows any more
+MOVER_COST = 0.5 * ERROR_WIDTH**2  # mean cost of a track most of whose observations lie beyond that
 NEEDED_COHERENCE = 0.2
 BEYOND_DRIFT = 3.0  # times smaller errors that no drift can account for
 
@@ -66,10 +68,10 @@ def measure(view: ShotView, state: State, frames: np.ndarray, held: np.ndarray, 
     x = refine_points(problem.obs, x, translation=translation, width=4.0, iterations=15)
     proj = project(problem.obs, x)
     e2 = (proj.residual**2).sum(1)
-    cost = robust(np.where(proj.behind, 1e9, e2 / unit_px**2), "geman", 5.0)[0]
+    cost = robust(np.where(proj.behind, 1e9, e2 / unit_px**2), "geman", ERROR_WIDTH)[0]
     n = np.bincount(problem.obs.point, minlength=problem.obs.point_count)
     per_track = np.bincount(problem.obs.point, cost, minlength=problem.obs.point_count) / np.maximum(n, 1)
-    limit = (5 * unit_px) ** 2
+    limit = (ERROR_WIDTH * unit_px) ** 2
     share = np.bincount(problem.obs.point, e2 > limit, minlength=problem.obs.point_count) / np.maximum(n, 1)
     rest = (share < 0.3)[problem.obs.point] & (e2 <= limit)
     # the point's own 3 unknowns are taken from the count, so that short tracks do not flatter
@@ -122,8 +124,13 @@ def fit_held_out(view: ShotView, winner: Contender, held: np.ndarray) -> None:
 
 
 def compare(simple: HeldOut, rich: HeldOut) -> tuple[float, float]:
-    """(mean gain of the richer model as a share, gain in standard errors), over the tracks both have."""
+    """(mean gain of the richer model as a share, gain in standard errors), over the tracks both have.
+
+    Those that neither explains are movers: they would only water the share down.
+    """
     _, a, b = np.intersect1d(simple.tracks, rich.tracks, return_indices=True)
+    told = np.minimum(simple.cost[a], rich.cost[b]) < MOVER_COST
+    a, b = a[told], b[told]
     gain = simple.cost[a] - rich.cost[b]
     if len(gain) < 5:
         return 0.0, 0.0

@@ -17,6 +17,7 @@ from .view import ShotView
 
 SECOND_GO = 1000  # added to the seed
 SHARP_LOOK = 0.6
+ZOOM_IN_CROWD = 0.87  # a zooming lens takes up some of what people do: it must explain clearly more
 MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
 CROWD = 0.15  # share of movers that can have carried the path along, so that a second go is worth the time
 
@@ -98,7 +99,13 @@ def freed_of_movers(
     freed = side_by_side(go, goes)
     # a sharp look: what is right is right to well within the noise
     noise = SHARP_LOOK * min(s.state.scale for s, _ in freed)
-    return max(freed, key=lambda f: explained(view, f[0].state, frames, f[1], f[0].model.translation, noise))
+
+    def score(those: tuple[Settled, np.ndarray]) -> float:
+        settled, by = those
+        share = explained(view, settled.state, frames, by, settled.model.translation, noise)
+        return share * (ZOOM_IN_CROWD if settled.model.focal_varies else 1.0)
+
+    return max(freed, key=score)
 
 
 def without_movers(

@@ -26,6 +26,11 @@ from .types import Tracks
 DRAFT_SIDE_PX = 960  # a draft looks at pictures of at most this size
 # Motion per frame from which blur is reckoned with, over the patch radius: streaks may be longer than a third of a patch then.
 FAST_STEP = 1.5
+LOOK_BACK_FRAMES = 6
+# Share of tracks that no one motion of the camera explains over so many frames: 0.2 at most where the set fills the picture,
+# 0.25 and more with people in front, on stages with next to no texture, and in noisy footage.
+CROWD = 0.22
+CROWD_TRACKS = 1.4  # times as many are wanted then
 PATCHES_AT_ONCE = 400  # so many patches stay in a core's cache
 # Of the lost tracks that are found again 98 in 100 look at least this alike where they are expected, of the others one in five.
 PROMISING_NCC = 0.5
@@ -141,6 +146,8 @@ class Tracker:
         self.sharp: tuple[np.ndarray, _Live] | None = None  # the last frame before the picture raced, and its tracks
         self.scale = np.ones(2)  # the clip's size over the tracked one
         self.next_id = 0
+        self.wanted = options.tracks_wanted
+        self.looked_back: tuple[np.ndarray, np.ndarray] = (np.zeros(0, int), np.zeros((0, 2)))  # ids and places some frames ago
         self.noise = 3.0
         self.records: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []  # ids, frame index, xy, sigma
         self.colours: list[np.ndarray] = []
@@ -167,6 +174,8 @@ class Tracker:
         self.bridging.append(len(self.live.id) if self.index else 0)
         if ignore is not None:
             self._drop_ignored(ignore)
+        if self.index % LOOK_BACK_FRAMES == 0:
+            self._look_for_crowds()
         self._replenish(picture, ignore)
         self.last = picture
 
@@ -308,8 +317,8 @@ class Tracker:
             self.lost = self.lost.join(gone.take(long_enough))
             self.lost_since = np.r_[self.lost_since, np.full(len(long_enough), self.index)]
         keep = np.nonzero(self.index - self.lost_since <= self.options.remember_lost_frames)[0]
-        if len(keep) > 2 * self.options.tracks_wanted:
-            keep = keep[-2 * self.options.tracks_wanted :]
+        if len(keep) > 2 * self.wanted:
+            keep = keep[-2 * self.wanted :]
         if len(keep) < len(self.lost.id):
             self.lost, self.lost_since = self.lost.take(keep), self.lost_since[keep]
 
@@ -424,9 +433,23 @@ class Tracker:
             keep = ~np.isin(rid, ids)
             self.records[k] = (rid[keep], index, xy[keep], sigma[keep])
 
+    def _look_for_crowds(self) -> None:
+        """Where much moves on its own the set shows in few places: it takes more tracks to have enough of it."""
+        ids, xy = self.looked_back
+        _, now, then = np.intersect1d(self.live.id, ids, assume_unique=True, return_indices=True)
+        self.looked_back = self.live.id, self.live.xy
+        if len(now) < 30 or self.wanted > self.options.tracks_wanted:
+            return
+        sides = xy[then], self.live.xy[now]
+        threshold_px = max(self.last.gray.shape) / 1280
+        fits = cv2.findFundamentalMat(*sides, cv2.FM_RANSAC, threshold_px, 0.99, 500)[1]
+        plane = cv2.findHomography(*sides, cv2.RANSAC, threshold_px)[1]
+        if max(0.0 if mask is None else mask.mean() for mask in (fits, plane)) < 1 - CROWD:
+            self.wanted = int(CROWD_TRACKS * self.options.tracks_wanted)
+
     def _replenish(self, picture: Picture, ignore: np.ndarray | None) -> None:
         image, gray, fine = picture.image, picture.gray, picture.fine
-        wanted = self.options.tracks_wanted
+        wanted = self.wanted
         h, w = gray.shape
         n = len(self.live.id)
         since = self.index - self.last_detection
