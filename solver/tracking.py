@@ -189,8 +189,6 @@ class Tracker:
         margin = 2.0
         ok &= (xy[:, 0] > margin) & (xy[:, 0] < w - 1 - margin) & (xy[:, 1] > margin) & (xy[:, 1] < h - 1 - margin)
         keep = np.nonzero(ok)[0]
-        if upcoming is not None and len(keep):
-            self._look_ahead(picture, upcoming, live.id[keep], xy[keep], xy[keep] - live.xy[keep])
         gone = np.nonzero(~ok)[0]
         good = np.zeros(0, bool)
         step = np.median(xy[keep] - live.xy[keep], axis=0) if len(keep) else np.zeros(2)
@@ -198,6 +196,8 @@ class Tracker:
         fast = longest > FAST_STEP * self.grid.radius
         self.step_before_px, self.step_px = self.step_px, step
         slowed = self.racing and not fast
+        if upcoming is not None and len(keep) and not (fast or slowed):
+            self._look_ahead(picture, upcoming, live.id[keep], xy[keep], xy[keep] - live.xy[keep])
         if len(keep):
             moved = live.take(keep)
             if fast or slowed:
