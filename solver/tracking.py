@@ -30,7 +30,8 @@ LOOK_BACK_FRAMES = 6
 # Share of tracks that no one motion of the camera explains over so many frames: 0.2 at most where the set fills the picture,
 # 0.25 and more with people in front, on stages with next to no texture, and in noisy footage.
 CROWD = 0.22
-CROWD_TRACKS = 1.4  # times as many are wanted then
+CROWD_TRACKS = 1.4  # times as many are wanted then,
+ENOUGH_TRACKS = 1000  # up to so many
 PATCHES_AT_ONCE = 400  # so many patches stay in a core's cache
 # Of the lost tracks that are found again 98 in 100 look at least this alike where they are expected, of the others one in five.
 PROMISING_NCC = 0.5
@@ -445,7 +446,7 @@ class Tracker:
         fits = cv2.findFundamentalMat(*sides, cv2.FM_RANSAC, threshold_px, 0.99, 500)[1]
         plane = cv2.findHomography(*sides, cv2.RANSAC, threshold_px)[1]
         if max(0.0 if mask is None else mask.mean() for mask in (fits, plane)) < 1 - CROWD:
-            self.wanted = int(CROWD_TRACKS * self.options.tracks_wanted)
+            self.wanted = max(self.wanted, min(int(CROWD_TRACKS * self.wanted), ENOUGH_TRACKS))
 
     def _replenish(self, picture: Picture, ignore: np.ndarray | None) -> None:
         image, gray, fine = picture.image, picture.gray, picture.fine
