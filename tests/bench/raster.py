@@ -14,32 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.training.camera import gl_bytes, projection
 from models.training.raster import Mesh, Scene
-from tests.bench.shaders import (
-    GEOMETRY_FRAGMENT,
-    MAX_LAMPS,
-    MESH_FRAGMENT,
-    MESH_VERTEX,
-    SHADOW_FRAGMENT,
-    SHADOW_VERTEX,
-    SKY_FRAGMENT,
-    SKY_VERTEX,
-)
-
-
-def projection(fx: float, fy: float, cx: float, cy: float, width: int, height: int, near: float, far: float) -> np.ndarray:
-    """(4, 4) clip from OpenCV camera. Image rows run with clip y, so that what is read back starts with the top row."""
-    matrix = np.zeros((4, 4))
-    matrix[0, 0], matrix[0, 2] = 2 * fx / width, 2 * cx / width - 1
-    matrix[1, 1], matrix[1, 2] = 2 * fy / height, 2 * cy / height - 1
-    matrix[2, 2], matrix[2, 3] = (far + near) / (far - near), -2 * far * near / (far - near)
-    matrix[3, 2] = 1
-    return matrix
-
-
-def _gl(matrix: np.ndarray) -> bytes:
-    """Column-major float32, as OpenGL reads matrices."""
-    return np.ascontiguousarray(np.asarray(matrix).T, np.float32).tobytes()
+from models.training.shaders import MAX_LAMPS, SHADOW_FRAGMENT, SKY_FRAGMENT, SKY_VERTEX
+from tests.bench.shaders import GEOMETRY_FRAGMENT, MESH_FRAGMENT, MESH_VERTEX, SHADOW_VERTEX
 
 
 class Rasteriser:
@@ -119,7 +97,7 @@ class Rasteriser:
         for item in scene.items:
             if kind == "shadow" and not item.casts_shadow:
                 continue
-            program["world_from_object"].write(_gl(item.rotation))
+            program["world_from_object"].write(gl_bytes(item.rotation))
             program["position"].value = tuple(map(float, item.position))
             program["scale"].value = tuple(map(float, item.scale))
             if kind != "shadow":
@@ -152,7 +130,7 @@ class Rasteriser:
         matrix[2, 3] += 0.6
         self._shadow_frame.use()
         self._shadow_frame.clear(depth=1.0)
-        self._shadow_program["clip_from_world"].write(_gl(matrix))
+        self._shadow_program["clip_from_world"].write(gl_bytes(matrix))
         self._draw(scene, "shadow", self._shadow_program)
         return matrix
 
@@ -181,7 +159,7 @@ class Rasteriser:
         rays = cam_from_world[:3, :3].T @ np.array(
             [[w / 2 / fx, 0, (w / 2 - cx) / fx], [0, h / 2 / fy, (h / 2 - cy) / fy], [0, 0, 1]]
         )
-        sky["world_from_clip"].write(_gl(rays))
+        sky["world_from_clip"].write(gl_bytes(rays))
         for name, value in (
             ("up", scene.up),
             ("zenith", scene.sky_zenith),
@@ -195,8 +173,8 @@ class Rasteriser:
         self.ctx.enable(self._mgl.DEPTH_TEST)
 
         program = self._mesh_program
-        program["clip_from_world"].write(_gl(clip_from_world))
-        program["shadow_from_world"].write(_gl(shadow_from_world))
+        program["clip_from_world"].write(gl_bytes(clip_from_world))
+        program["shadow_from_world"].write(gl_bytes(shadow_from_world))
         for name, value in (
             ("eye", eye),
             ("up", scene.up),
@@ -232,7 +210,7 @@ class Rasteriser:
         clip_from_world = self._clip_from_world(np.asarray(cam_from_world, float), fx, fy, cx, cy)
         self._geometry_frame.use()
         self._geometry_frame.clear(depth=1.0)
-        self._geometry_program["clip_from_world"].write(_gl(clip_from_world))
+        self._geometry_program["clip_from_world"].write(gl_bytes(clip_from_world))
         self._draw(scene, "geometry", self._geometry_program)
         geometry = np.frombuffer(self._geometry_frame.read(components=2, dtype="f4"), np.float32).reshape(h, w, 2)
         ids = np.rint(geometry[..., 1]).astype(np.int32)

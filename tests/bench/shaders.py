@@ -1,6 +1,4 @@
-"""GLSL programs of the bench's rasteriser."""
-
-MAX_LAMPS = 4
+"""GLSL programs of the bench's rasteriser, as far as they are its own."""
 
 MESH_VERTEX = """
 #version 330
@@ -144,50 +142,4 @@ uniform mat3 world_from_object;
 uniform vec3 position;
 uniform vec3 scale;
 void main() { gl_Position = clip_from_world * vec4(world_from_object * (in_position * scale) + position, 1.0); }
-"""
-
-SHADOW_FRAGMENT = """
-#version 330
-void main() {}
-"""
-
-SKY_VERTEX = """
-#version 330
-in vec2 corner;
-out vec2 clip;
-void main() { clip = corner; gl_Position = vec4(corner, 0.0, 1.0); }
-"""
-
-SKY_FRAGMENT = """
-#version 330
-in vec2 clip;
-uniform mat3 world_from_clip;
-uniform vec3 up;
-uniform vec3 zenith;
-uniform vec3 horizon;
-uniform vec3 sun_direction;
-uniform vec3 sun_colour;
-uniform vec3 sky;
-out vec4 picture_colour;
-float hash(vec2 p) { return fract(sin(dot(p, vec2(12.9898, 78.233))) * 43758.5453); }
-float noise(vec2 p) {
-    vec2 i = floor(p), f = fract(p);
-    f = f * f * (3.0 - 2.0 * f);
-    return mix(mix(hash(i), hash(i + vec2(1, 0)), f.x), mix(hash(i + vec2(0, 1)), hash(i + vec2(1, 1)), f.x), f.y);
-}
-void main() {
-    vec3 ray = normalize(world_from_clip * vec3(clip, 1.0));
-    float height = dot(ray, up);
-    vec3 radiance = mix(horizon, zenith, pow(clamp(height, 0.0, 1.0), 0.55));
-    if (sky.x > 0.0) {
-        vec3 flat_ray = ray - height * up;
-        vec2 p = (abs(up.z) > 0.5 ? flat_ray.xy : flat_ray.xz) / (abs(height) + 0.15) * 1.7 + sky.y;
-        float cloud = 0.0, weight = 0.5;
-        for (int i = 0; i < 5; ++i) { cloud += weight * noise(p); p = p * 2.03 + 7.1; weight *= 0.5; }
-        cloud = smoothstep(1.0 - sky.x, 1.25 - sky.x * 0.6, cloud + 0.25) * smoothstep(0.0, 0.12, height);
-        radiance = mix(radiance, vec3(0.95) * (0.5 + 0.2 * sun_colour), cloud);
-    }
-    radiance += sun_colour * 0.6 * pow(max(dot(ray, normalize(sun_direction)), 0.0), 300.0);
-    picture_colour = vec4(pow(clamp(radiance * sky.z, 0.0, 1.0), vec3(1.0 / 2.2)), 1.0);
-}
 """

@@ -250,10 +250,11 @@ def _meaning(source: str) -> str:
 
 def recipe_hash(name: str) -> str:
     """Changes with any code that decides what a shot looks like, so that a stale one is rendered again."""
-    from models.training import primitives
+    from models.training import camera, primitives
+    from models.training import shaders as shared
     from tests.bench import raster, render, shaders
 
-    modules = (textures, scenes, movers, trajectories, render, raster, primitives, shaders)
+    modules = (textures, scenes, movers, trajectories, render, raster, camera, primitives, shared, shaders)
     parts = [_meaning(source) for source in (*map(inspect.getsource, modules), SOURCES[name])]
     parts += [str(sorted(ALL_KINDS[name].lens.items())), *([name] if name in SWEEP else [])]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
