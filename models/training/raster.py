@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .camera import gl_bytes, projection
+from .camera import gl_bytes, projection, set_light, set_sky, shadow_matrix
 from .packed import ITEM_TEXELS, LAYER_PX, as_layer, pack_items
 from .shaders import (
     GEOMETRY_FRAGMENT,
-    MAX_LAMPS,
     MESH_FRAGMENT,
     MESH_VERTEX,
     RESOLVE_FRAGMENT,
@@ -213,17 +212,7 @@ class Rasteriser:
 
     def _render_shadow(self, scene: Scene) -> np.ndarray:
         """Fills the shadow map; returns (4, 4) shadow clip from world."""
-        forward = -np.asarray(scene.sun_direction, float)
-        forward /= np.linalg.norm(forward)
-        side = np.cross(forward, [0.0, 0.0, 1.0] if abs(forward[2]) < 0.9 else [1.0, 0.0, 0.0])
-        side /= np.linalg.norm(side)
-        rotation = np.stack([side, np.cross(forward, side), forward])
-        r = scene.shadow_radius
-        matrix = np.eye(4)
-        # Casters up to four radii towards the sun still throw their shadow into the ball.
-        matrix[:3, :3] = rotation / np.array([[r], [r], [2.5 * r]])
-        matrix[:3, 3] = -matrix[:3, :3] @ np.asarray(scene.shadow_centre, float)
-        matrix[2, 3] += 0.6
+        matrix = shadow_matrix(scene)
         if self._shadowed is not scene:  # it does not depend on the camera
             self._shadow_frame.use()
             self._shadow_frame.clear(depth=1.0)
@@ -307,48 +296,16 @@ class Rasteriser:
         w, h = self.width, self.height
         cam_from_world = np.asarray(cam_from_world, float)
         clip_from_world = self._clip_from_world(cam_from_world, fx, fy, cx, cy)
-        eye = -cam_from_world[:3, :3].T @ cam_from_world[:3, 3]
-
         self._colour_frame.use()
         self._colour_frame.clear(depth=1.0)
-        sky = self._sky_program
         self.ctx.disable(self._mgl.DEPTH_TEST)
-        # Ray of a pixel: world from camera times ((u - cx) / fx, (v - cy) / fy, 1).
-        rays = cam_from_world[:3, :3].T @ np.array(
-            [[w / 2 / fx, 0, (w / 2 - cx) / fx], [0, h / 2 / fy, (h / 2 - cy) / fy], [0, 0, 1]]
-        )
-        sky["world_from_clip"].write(gl_bytes(rays))
-        for name, value in (
-            ("up", scene.up),
-            ("zenith", scene.sky_zenith),
-            ("horizon", scene.sky_horizon),
-            ("sun_direction", scene.sun_direction),
-            ("sun_colour", scene.sun_colour),
-        ):
-            sky[name].value = tuple(map(float, value))
-        sky["sky"].value = (float(scene.clouds), float(scene.sky_seed), float(scene.exposure))
+        set_sky(self._sky_program, scene, cam_from_world, (fx, fy, cx, cy), w, h)
         self._sky.render()
         self.ctx.enable(self._mgl.DEPTH_TEST)
 
         program = self._programs["mesh"]
-        program["clip_from_world"].write(gl_bytes(clip_from_world))
-        program["shadow_from_world"].write(gl_bytes(shadow_from_world))
-        for name, value in (
-            ("eye", eye),
-            ("up", scene.up),
-            ("sun_direction", scene.sun_direction),
-            ("sun_colour", scene.sun_colour),
-            ("ambient_up", scene.ambient_up),
-            ("ambient_down", scene.ambient_down),
-        ):
-            program[name].value = tuple(map(float, value))
-        program["fog"].value = (*map(float, scene.fog_colour), float(scene.fog_density))
-        program["exposure"].value = float(scene.exposure)
+        set_light(program, scene, cam_from_world, clip_from_world, shadow_from_world)
         program["softness"].value = float(scene.softness)
-        lamps = scene.lamps[:MAX_LAMPS]
-        blank = [((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 1.0)] * (MAX_LAMPS - len(lamps))
-        program["lamp_position"].value = [(*map(float, p), float(reach)) for p, _, reach in (*lamps, *blank)]
-        program["lamp_colour"].value = [tuple(map(float, c)) for _, c, _ in (*lamps, *blank)]
         self._shadow_map.use(1)
         program["shadow_map"].value = 1
         self._draw("mesh")
