@@ -17,7 +17,8 @@ def pack_items(items: list, layer_of) -> tuple[np.ndarray, list[tuple[object, in
 
     layer_of: texture array or None -> number of its layer.
     """
-    order = sorted(range(len(items)), key=lambda k: id(items[k].mesh))
+    first: dict[int, int] = {}  # by first appearance: addresses would order (and so draw) them differently every time
+    order = sorted(range(len(items)), key=lambda k: first.setdefault(id(items[k].mesh), k))
     rows = np.empty((len(items), ITEM_TEXELS, 4), np.float32)
     groups: list[tuple[object, int, int]] = []
     for row, k in enumerate(order):
