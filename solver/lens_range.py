@@ -37,7 +37,6 @@ class LensRange:
     low_px: float
     high_px: float
     sigma: float  # of log focal
-
     best_px: float = 0.0  # what fits best where this was found out
 
     def after(self, focal_px: float) -> LensRange:

@@ -73,17 +73,14 @@ def reconstruct(
         return settle(view, settings, start(view, frames, chosen, options, settings.seed), frames, chosen, use_depth)
 
     straight = contrasting(starts)
-    expected = settings.distortion == "auto" and starts[0].cost > BENT_COST
-    jobs = [(unbent, s) for s in straight]
-    if expected:
-        jobs.insert(1, (bent, starts[0]))
-    settled = side_by_side(lambda job: job[0](job[1]), jobs)
-    unsettled = settled[0].state.scale > 1.2 or (settled[0].state.label[chosen] == LABEL_STATIC).mean() < 0.75
-    if expected:
-        lens = settled.pop(1)
-        settled += [lens] if unsettled else []
-    elif settings.distortion == "auto" and unsettled:
-        settled.append(bent(starts[0]))
+    may_bend = settings.distortion == "auto"
+    beside = [starts[0]] if may_bend and starts[0].cost > BENT_COST else []
+    # the bent one second, so that it has the other core to itself
+    jobs = [(unbent, straight[0]), *((bent, s) for s in beside), *((unbent, s) for s in straight[1:])]
+    first, *others = side_by_side(lambda job: job[0](job[1]), jobs)
+    bends, settled = others[: len(beside)], [first, *others[len(beside) :]]
+    if may_bend and (first.state.scale > 1.2 or (first.state.label[chosen] == LABEL_STATIC).mean() < 0.75):
+        settled += bends or [bent(starts[0])]
     progress("start", len(starts) + 1, len(starts) + 2)
     best, chosen = freed_of_movers(view, settings, effort, settled, frames, chosen, tracks, use_depth)
     model = best.model

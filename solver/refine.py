@@ -18,6 +18,7 @@ from .gauge import laid_over
 from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, start_frames
 from .initialise import lift_seen
 from .lens_range import LensRange, stretch
+from .parallel import use_cores
 from .pipeline import check_trackable
 from .preview import Preview
 from .reconstruct import Model, State, all_frames, classify, resect_frames, trim
@@ -214,6 +215,7 @@ def refine(
     tracked = tracked_of(solution, material)
     check_trackable(tracked)
     effort = Effort.of(settings.quality)
+    use_cores(settings.threads)
     another_move = settings.motion != "auto" and (settings.motion == "free") != (solution.verdict.motion == "free")
     found = None
     if solution.verdict.motion == "static" and not another_move and not again:

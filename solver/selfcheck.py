@@ -19,10 +19,10 @@ from .view import ShotView
 # A richer model must be better by this many standard errors of the paired difference, and by this share.
 NEEDED_SIGMAS = 3.0
 NEEDED_SHARE = 0.01
-# A path shifts neighbours, which mostly share their depth, alike; a tracker's drift does not. Seen: turns 0.01 to 0.08, paths
-# 0.4 and more.
 ERROR_WIDTH = 5.0  # units of error beyond which an observation's cost hardly grows any more
 MOVER_COST = 0.5 * ERROR_WIDTH**2  # mean cost of a track most of whose observations lie beyond that
+# A path shifts neighbours, which mostly share their depth, alike; a tracker's drift does not. Seen: turns 0.01 to 0.08, paths
+# 0.4 and more.
 NEEDED_COHERENCE = 0.2
 BEYOND_DRIFT = 3.0  # times smaller errors that no drift can account for
 

@@ -17,7 +17,7 @@ from .view import ShotView
 
 SECOND_GO = 1000  # added to the seed
 SHARP_LOOK = 0.6
-ZOOM_IN_CROWD = 0.87  # a zooming lens takes up some of what people do: it must explain clearly more
+ZOOM_DISCOUNT = 0.87  # a zooming lens takes up some of a path, or of what people do: it must explain clearly more
 MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
 CROWD = 0.15  # share of movers that can have carried the path along, so that a second go is worth the time
 
@@ -103,7 +103,7 @@ def freed_of_movers(
     def score(those: tuple[Settled, np.ndarray]) -> float:
         settled, by = those
         share = explained(view, settled.state, frames, by, settled.model.translation, noise)
-        return share * (ZOOM_IN_CROWD if settled.model.focal_varies else 1.0)
+        return share * (ZOOM_DISCOUNT if settled.model.focal_varies else 1.0)
 
     return max(freed, key=score)
 
@@ -159,7 +159,7 @@ def best_of(view: ShotView, settled: list[Settled], frames: np.ndarray, chosen: 
     def score(s: Settled) -> float:
         return (
             explained(view, s.state, frames, chosen, s.model.translation, noise)
-            * ((0.87 if s.model.translation else 0.99) if s.model.focal_varies else 1.0)
+            * ((ZOOM_DISCOUNT if s.model.translation else 0.99) if s.model.focal_varies else 1.0)
             * (0.97 if s.model.k1 else 1.0)
             * (1.0 if s.model.translation else 1.02)
         )

@@ -32,7 +32,7 @@ LOOK_BACK_FRAMES = 6
 CROWD = 0.22
 CROWD_TRACKS = 1.4  # times as many are wanted then,
 ENOUGH_TRACKS = 1000  # up to so many
-PATCHES_AT_ONCE = 400  # so many patches stay in a core's cache
+PATCHES_AT_ONCE = 400  # more at a time only take more memory
 # Of the lost tracks that are found again 98 in 100 look at least this alike where they are expected, of the others one in five.
 PROMISING_NCC = 0.5
 SHARP_ENOUGH_PX = 25.0  # every so many px of streak make a place once more as uncertain as a sharp picture may
