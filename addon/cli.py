@@ -112,6 +112,7 @@ _CHOICES = {
     "motion": (("auto", "free", "rotation"), "how the camera moved"),
     "distortion": (("none", "radial1", "radial2", "auto"), "lens distortion"),
     "rolling-shutter": (("off", "auto", "on"), "model a sensor that is read row by row"),
+    "steady": (("auto", "off"), "take noise out of the camera's path"),
     "quality": (("draft", "standard", "best"), "how much work is put in"),
     "device": (("auto", "cpu", "cuda"), "where the depth network runs"),
 }

@@ -92,6 +92,7 @@ _VALUE_OPTIONS = {
     "threads": "--threads",
     "user_tracks": "--user-tracks",
     "rolling_shutter": "--rolling-shutter",
+    "steady": "--steady",
     "log_format": "--log-format",
 }
 

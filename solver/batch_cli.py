@@ -148,8 +148,8 @@ def make_jobs(options: argparse.Namespace, out: Path, exports: tuple[str, ...]) 
     from .cli import check_solve_options
 
     check_solve_options(options)
-    plain = {"step": 1, "focal": "auto", "distortion": "auto", "rolling_shutter": "auto", "motion": "auto", "device": "auto",
-             "quality": "standard", "seed": 0}  # fmt: skip
+    plain = {"step": 1, "focal": "auto", "distortion": "auto", "rolling_shutter": "auto", "motion": "auto", "steady": "auto",
+             "device": "auto", "quality": "standard", "seed": 0}  # fmt: skip
     defaults = {key: getattr(options, key) for key in OPTIONS}
     defaults = {key: value for key, value in defaults.items() if value is not None and value != plain.get(key)}
     for key in ("mask", "depth_maps"):

@@ -34,13 +34,13 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".exr")
 OPTIONS: dict[str, type] = {
     "start": int, "end": int, "step": int, "focal_px": float, "focal_mm": float, "sensor_mm": float,
     "focal": str, "distortion": str,
-    "rolling_shutter": str, "motion": str, "mask": str, "depth_model": str, "depth_maps": str,
+    "rolling_shutter": str, "motion": str, "steady": str, "mask": str, "depth_model": str, "depth_maps": str,
     "device": str, "quality": str, "seed": int,
 }  # fmt: skip
 CHOICES = {
     "focal": ("known", "constant", "varying", "auto"), "distortion": ("none", "radial1", "radial2", "auto"),
-    "rolling_shutter": ("off", "auto", "on"), "motion": ("auto", "free", "rotation"), "device": ("auto", "cpu", "cuda"),
-    "quality": ("draft", "standard", "best"),
+    "rolling_shutter": ("off", "auto", "on"), "motion": ("auto", "free", "rotation"), "steady": ("auto", "off"),
+    "device": ("auto", "cpu", "cuda"), "quality": ("draft", "standard", "best"),
 }  # fmt: skip
 _ALIASES = {"network": "depth_model", "first": "start", "last": "end", "file": "clip", "path": "clip", "shot": "name"}
 

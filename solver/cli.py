@@ -132,6 +132,12 @@ def add_solve_options(parser: argparse.ArgumentParser) -> None:
         help="free: the camera travels; rotation: it only turns (tripod); auto: find out (default)",
     )
     camera.add_argument(
+        "--steady",
+        choices=("auto", "off"),
+        default="auto",
+        help="auto: take out of the path what is noise and no motion of a camera (default); off: leave it as the frames give it",
+    )
+    camera.add_argument(
         "--mask", metavar="DIR_OR_CLIP", help="what to ignore: images or a movie, white (or opaque) over people, cars, logos"
     )
     depth = parser.add_argument_group("depth")

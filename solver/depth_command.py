@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 KEPT_LONG_SIDE = 400  # px; maps of large networks are kept at this size, because those of all frames are
 _NEW_SOLVE_ONLY = (  # options that say nothing to a finished solve
     *("start", "end", "step", "focal_px", "focal_mm", "sensor_mm", "focal", "distortion", "rolling_shutter"),
-    *("motion", "mask", "quality", "seed"),
+    *("motion", "steady", "mask", "quality", "seed"),
 )
 
 

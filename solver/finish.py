@@ -96,6 +96,7 @@ def assemble(
         "fewest_tracks_in_a_frame": int(fit["frame_tracks"].min()),
         "fewest_bridging_tracks": int(bridging.min()),
         "parallax_px": round(parallax, 3),
+        "steadied_px": round(state.steadied_px, 4),
         "noise_levels": round(float(tracked.noise_levels), 3),
         "focal_spread": round(lens.sigma, 5) if np.isfinite(lens.sigma) else None,
         "depth_spread": round(depth_spread, 4) if depth_spread is not None else None,

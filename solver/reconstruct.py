@@ -74,10 +74,11 @@ class State:
     label: np.ndarray
     scale: float
     cost: float = np.inf
+    steadied_px: float = 0.0  # root mean square of what steadying the path moved the points by
 
     def copy(self) -> State:
         """An independent copy."""
-        return State(self.world.copy(), self.label.copy(), self.scale, self.cost)
+        return replace(self, world=self.world.copy(), label=self.label.copy())
 
 
 def adjust_state(

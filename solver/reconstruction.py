@@ -26,6 +26,7 @@ from .selfcheck import (
     unit_of,
 )
 from .settle import Settled, contrasting, freed_of_movers, settle
+from .steady import steady
 from .types import LABEL_STATIC, Progress, Settings
 from .view import ShotView, World
 
@@ -134,6 +135,8 @@ def reconstruct(
         if model != base.model:  # a lens that was freed just now has not found its place among few tracks
             trim(view, those, solve_frames, tracks, model, rounds=2, iterations=12)
         all_frames(view, those, tracks, model, iterations=effort.final_iterations)
+        if settings.steady == "auto":
+            steady(view, those, tracks, model)
         return those
 
     contest = winner.state

@@ -24,6 +24,7 @@ from .preview import Preview
 from .reconstruct import Model, State, all_frames, classify, resect_frames, trim
 from .reconstruction import known_of_lens, reconstruct, still, unknown_lens_held
 from .selfcheck import Contender, HeldOut, decide, fit_held_out, flatten, hold_out, measure, questions, unit_of
+from .steady import steady
 from .tracking import TrackedClip
 from .types import LABEL_STATIC, LABEL_UNRELIABLE, ClipInfo, DepthMap, Progress, Settings, Solution
 from .user_tracks import UserTrack, append, describe, trust, with_errors, within
@@ -309,6 +310,8 @@ def _from_here(
     # the points have moved meanwhile
     resect_frames(view, winner.state, np.setdiff1d(np.arange(view.frame_count), frames), tracks, winner.model)
     all_frames(view, winner.state, tracks, winner.model, iterations=effort.final_iterations)
+    if settings.steady == "auto":
+        steady(view, winner.state, tracks, winner.model)
     lens = lens.after(float(np.exp(np.median(winner.state.world.log_focal[frames]))))
     unit = unit_of(view, winner, frames, tracks)
     winner.held = measure(view, winner.state, np.arange(view.frame_count), held, winner.model.translation, unit)

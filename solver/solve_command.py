@@ -50,6 +50,7 @@ def make_settings(options: argparse.Namespace, clip: ClipInfo) -> Settings:
         motion=options.motion,
         distortion=options.distortion,
         rolling_shutter=options.rolling_shutter,
+        steady=options.steady,
         quality=options.quality,
         seed=options.seed,
         threads=options.threads,

@@ -26,6 +26,7 @@ class Settings:
     motion: str = "auto"  # auto | free | rotation
     distortion: str = "auto"  # none | radial1 | radial2 | auto
     rolling_shutter: str = "auto"  # off | auto | on
+    steady: str = "auto"  # auto | off: the path as the frames alone give it
     quality: str = "standard"  # draft | standard | best
     seed: int = 0
     threads: int = 0  # 0: as many as the machine has
