@@ -19,30 +19,55 @@ from .patches import PatchGrid, Refined, make_templates
 
 SHUTTERS = (0.0, 0.25, 0.5, 0.75, 1.0)  # exposure time over frame time; film cameras are mostly near one half
 # Points in a streak are known to this share of its length: its parts are seen from different places.
-STREAK_ERROR = 0.02
+STREAK_ERROR = 0.015
 TELLING_CHANGE_PX = 1.0  # of the motion per frame, from which two frames tell the shutter
 
 
 def line_blur(image: np.ndarray, length_px: np.ndarray) -> np.ndarray:
     """The image (H, W) as if everything had moved by the vector length_px (2,), evenly, while the shutter was open."""
     reach = float(np.hypot(*length_px))
+    return image if reach < 0.3 else _moved(image, _moments(reach)[:, None] * length_px)
+
+
+def path_blur(image: np.ndarray, velocity_px: np.ndarray, acceleration_px: np.ndarray, share: float) -> np.ndarray:
+    """The same for a motion that gathers or loses speed, of which the image (H, W) shows the middle: velocity_px (2,) per frame
+    time, acceleration_px (2,) per frame time squared, the shutter open for this share of it."""
+    reach = share * float(np.hypot(*velocity_px))
     if reach < 0.3:
         return image
-    half = int(np.ceil(reach / 2)) + 1
+    s = share * _moments(reach)[:, None]
+    return _moved(image, s * velocity_px + 0.5 * s**2 * acceleration_px)
+
+
+def _moments(reach_px: float) -> np.ndarray:
+    """Moments of an exposure, from -0.5 to 0.5."""
+    count = max(3, int(np.ceil(4 * reach_px)))
+    return (np.arange(count) + 0.5) / count - 0.5
+
+
+def _moved(image: np.ndarray, shifts_px: np.ndarray) -> np.ndarray:
+    """The mean of the image shifted by each of (n, 2). Light is what adds up, and levels are about its root."""
+    half = int(np.ceil(np.abs(shifts_px).max())) + 1
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
-    samples = max(3, int(np.ceil(4 * reach)))
-    s = (np.arange(samples) + 0.5) / samples - 0.5
-    x, y = half + s * length_px[0], half + s * length_px[1]
+    x, y = (half - shifts_px).T
     xi, yi = np.floor(x).astype(int), np.floor(y).astype(int)
     fx, fy = x - xi, y - yi
     for dx, dy, w in ((0, 0, (1 - fx) * (1 - fy)), (1, 0, fx * (1 - fy)), (0, 1, (1 - fx) * fy), (1, 1, fx * fy)):
         np.add.at(kernel, (yi + dy, xi + dx), w)
-    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+    light = cv2.filter2D(image * image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+    return np.sqrt(np.maximum(light, 0))
 
 
 def streaks(step_px: np.ndarray, step_before_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Motion per frame time (px) at the frame before and at this one, from the last two steps between frames (..., 2)."""
     return (step_px + step_before_px) / 2, step_px + (step_px - step_before_px) / 2
+
+
+def picture_parts(xy: np.ndarray, shape: tuple[int, int]) -> list[np.ndarray]:
+    """Rows of the points (n, 2) in each part of a picture (H, W) that has any: streaks in one are about alike."""
+    row = np.clip(xy[:, 1] / shape[0] * 3, 0, 2).astype(int)
+    cell = row * 6 + np.clip(xy[:, 0] / shape[1] * 6, 0, 5).astype(int)
+    return [np.nonzero(cell == c)[0] for c in np.unique(cell)]
 
 
 @dataclass(frozen=True)
@@ -63,13 +88,9 @@ class Streaks:
         known = np.abs(self.velocity).max(axis=1) > 0
         step_before = np.where(known[:, None], self.velocity, self.step_before_px)
         before_px, now_px = streaks(self.xy_now - self.xy_before, step_before)
-        h, w = self.before.shape
-        row = np.clip(self.xy_before[:, 1] / h * 3, 0, 2).astype(int)
-        cell = row * 6 + np.clip(self.xy_before[:, 0] / w * 6, 0, 5).astype(int)
         parts = []
-        for c in np.unique(cell):
-            rows = np.nonzero(cell == c)[0]
-            near = rows if known[rows].sum() >= 4 else np.arange(len(cell))
+        for rows in picture_parts(self.xy_before, self.before.shape):
+            near = rows if known[rows].sum() >= 4 else np.arange(len(known))
             parts.append(_Part(rows, np.median(before_px[near], axis=0), np.median(now_px[near], axis=0)))
         return parts
 
@@ -115,13 +136,40 @@ class StreakMatcher:
     def match(self, pair: Streaks) -> Refined:
         """From the frame before, not from the first appearance: what streaks look like changes too fast."""
         parts = pair.parts
-        # streaks leave little to see along the motion: look at more of the picture, as much as they are long
         longest = self.share * max(np.hypot(*p.now_px) for p in parts)
-        grid = PatchGrid(int(np.clip(round(0.6 * longest), self.radius_px, 2.5 * self.radius_px)))
-        found = [self._match(pair, p, self.share, grid) for p in parts]
-        order = np.argsort(np.concatenate([p.rows for p in parts]))
+        found = [self._match(pair, p, self.share, self._grid(longest)) for p in parts]
+        return self._joined(found, [p.rows for p in parts], [self.share * np.hypot(*p.now_px) for p in parts])
+
+    def match_sharp(
+        self, sharp: np.ndarray, now: np.ndarray, xy: np.ndarray, velocity: np.ndarray, acceleration: np.ndarray
+    ) -> Refined:
+        """Points xy (n, 2) of a sharp picture that was brought into line with a blurred one (both smoothed float32, (H, W)), in
+        that one; they move by velocity (n, 2) px per frame time there, which changes by acceleration (n, 2)."""
+        parts = picture_parts(xy, now.shape)
+        speed = [np.median(velocity[rows], axis=0) for rows in parts]
+        lengths = [self.share * float(np.hypot(*v)) for v in speed]
+        found = []
+        for rows, v, length in zip(parts, speed, lengths, strict=True):
+            grid = self._grid(max(lengths))
+            margin = 2.5 * grid.radius + 0.5 * length + 4
+            old, at = _crop(sharp, xy[rows], margin)
+            new, _ = _crop(now, xy[rows], margin)
+            blurred = path_blur(old, v, np.median(acceleration[rows], axis=0), self.share)
+            still = np.tile(np.eye(2), (len(rows), 1, 1))
+            moved = self.refine(new, make_templates(blurred, xy[rows] - at, grid), xy[rows] - at, still, grid=grid)
+            found.append(replace(moved, xy=moved.xy + at))
+        return self._joined(found, parts, lengths)
+
+    def _grid(self, streak_px: float) -> PatchGrid:
+        """Streaks leave little to see along the motion: look at more of the picture, as much as they are long."""
+        return PatchGrid(int(np.clip(round(0.6 * streak_px), self.radius_px, 2.5 * self.radius_px)))
+
+    @staticmethod
+    def _joined(found: list[Refined], rows: list[np.ndarray], streak_px: list[float]) -> Refined:
+        """What was found in the parts of the picture, in the points' order, as exactly as streaks so long can be located."""
+        order = np.argsort(np.concatenate(rows))
         joined = Refined(*(np.concatenate([getattr(f, field.name) for f in found])[order] for field in fields(Refined)))
-        streak = self.share * np.concatenate([np.full(len(p.rows), np.hypot(*p.now_px)) for p in parts])[order]
+        streak = np.concatenate([np.full(len(r), length) for r, length in zip(rows, streak_px, strict=True)])[order]
         return replace(joined, sigma_px=np.hypot(joined.sigma_px, STREAK_ERROR * streak))
 
     def _match(self, pair: Streaks, part: _Part, share: float, grid: PatchGrid) -> Refined:

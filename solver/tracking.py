@@ -15,13 +15,14 @@ from itertools import chain, pairwise
 import cv2
 import numpy as np
 
-from .blur import StreakMatcher, Streaks, streaks
+from .blur import STREAK_ERROR, StreakMatcher, Streaks, streaks
 from .detect import image_noise, spread_corners
 from .flow import Flow, Picture, follow, lucas_kanade, prepare
 from .gap import bridge, carry, carry_warp
 from .parallel import ahead
 from .patches import PatchGrid, Refined, Templates, make_templates, refine
 from .types import Tracks
+from .whip import LONGEST, Passing, placed
 
 DRAFT_SIDE_PX = 960  # a draft looks at pictures of at most this size
 # Motion per frame from which blur is reckoned with, over the patch radius: streaks may be longer than a third of a patch then.
@@ -145,6 +146,7 @@ class Tracker:
         self.racing = False
         self.race_began = 0
         self.sharp: tuple[np.ndarray, _Live] | None = None  # the last frame before the picture raced, and its tracks
+        self.passing: list[Passing] = []  # the frames of a race so far
         self.scale = np.ones(2)  # the clip's size over the tracked one
         self.next_id = 0
         self.wanted = options.tracks_wanted
@@ -178,6 +180,7 @@ class Tracker:
         if self.index % LOOK_BACK_FRAMES == 0:
             self._look_for_crowds()
         self._replenish(picture, ignore)
+        self._watch_race(picture.fine)
         self.last = picture
 
     def _follow(self, picture: Picture, upcoming: Picture | None) -> None:
@@ -207,6 +210,7 @@ class Tracker:
                 fast &= self.blur.share > 0  # a short shutter leaves the picture sharp however fast it goes
             if fast and not self.racing:
                 self.race_began, self.sharp = self.index, (self.last.gray, live)
+                self.passing = [Passing(self.index - 1, self.last.fine, live.id, live.xy)]
             if fast or slowed:
                 found = self.blur.match(pair)
                 found = replace(found, affine=found.affine @ moved.affine)
@@ -395,6 +399,24 @@ class Tracker:
         self._take_back(rows, found, sure)
         self.rejoined += int(sure.sum())
 
+    def _watch_race(self, fine: np.ndarray) -> None:
+        """Keep the frames of a race; once it is over, say anew where the tracks were in them."""
+        if not self.passing:
+            return
+        self.passing.append(Passing(self.index, fine, self.live.id, self.live.xy))
+        if not self.racing:
+            self._place_anew(ended=True)
+        elif len(self.passing) > LONGEST:
+            self.passing = []
+
+    def _place_anew(self, *, ended: bool) -> None:
+        """In streaks, sharp pictures know better than the frame before."""
+        there = placed(self.passing, self.blur, self.options.min_ncc, ended=ended) if self.blur.share else {}
+        self.passing = []
+        self.records = [r for r in self.records if r[1] not in there]
+        for index, found in there.items():
+            self._record(found.id, found.xy, found.sigma_px, index)
+
     def _take_back(self, rows: np.ndarray, found, sure: np.ndarray) -> None:
         """Lost tracks (rows of them) that were surely found live on, unless one that lives is there already."""
         lost, live = self.lost, self.live
@@ -482,7 +504,8 @@ class Tracker:
             xy.copy(),
             make_templates(fine, xy, self.grid),
         )
-        self._record(ids, xy, np.full(len(xy), 0.05))
+        streak = self.blur.share * float(np.hypot(*self.step_px)) if self.racing else 0.0
+        self._record(ids, xy, np.full(len(xy), np.hypot(0.05, STREAK_ERROR * streak)))
         xi, yi = ((xy + 0.5) * self.scale).astype(int).T
         blurred = cv2.blur(image, (3, 3)) if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         self.colours.append(blurred[yi, xi][:, ::-1])
@@ -497,9 +520,9 @@ class Tracker:
             ] = True
         return 1.0 - float(seen.mean())
 
-    def _record(self, ids: np.ndarray, xy: np.ndarray, sigma: np.ndarray) -> None:
+    def _record(self, ids: np.ndarray, xy: np.ndarray, sigma: np.ndarray, index: int | None = None) -> None:
         places = (xy + 0.5) * self.scale - 0.5
-        self.records.append((ids, self.index, places, (sigma * self.scale.max()).astype(np.float32)))
+        self.records.append((ids, self.index if index is None else index, places, (sigma * self.scale.max()).astype(np.float32)))
 
     @property
     def places(self) -> np.ndarray:
@@ -509,6 +532,8 @@ class Tracker:
     # the end --------------------------------------------------------------------------------------------------------
     def result(self, frame_numbers: np.ndarray, min_length: int = 3) -> TrackedClip:
         """All tracks of at least min_length frames, in COLMAP's pixel convention."""
+        if self.passing:
+            self._place_anew(ended=False)
         ids = np.concatenate([r[0] for r in self.records]) if self.records else np.zeros(0, int)
         index = np.concatenate([np.full(len(r[0]), r[1]) for r in self.records]) if self.records else np.zeros(0, int)
         xy = np.concatenate([r[2] for r in self.records]) if self.records else np.zeros((0, 2))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from solver.blur import StreakMatcher, Streaks, line_blur
+from solver.blur import StreakMatcher, Streaks, line_blur, path_blur
 from solver.patches import refine, smooth
 from tests.test_solver_tracking import texture
 
@@ -14,9 +14,24 @@ def test_a_line_blur_is_the_mean_of_the_moved_pictures():
     blurred = line_blur(image, np.array([8.0, 0.0]))
     x = np.arange(40, 200)
     steps = np.linspace(-4, 4, 401)
-    mean = np.mean([[np.interp(x + s, np.arange(240), row) for s in steps] for row in image[60:70]], axis=1)
-    assert np.abs(blurred[60:70, 40:200] - mean).max() < 0.02 * np.ptp(image)
+    light = np.mean([[np.interp(x + s, np.arange(240), row**2) for s in steps] for row in image[60:70]], axis=1)
+    assert np.abs(blurred[60:70, 40:200] - np.sqrt(light)).max() < 0.02 * np.ptp(image)
     assert line_blur(image, np.array([0.1, 0.1])) is image
+
+
+def test_a_motion_that_gathers_speed_leaves_more_of_itself_where_it_is_slow():
+    """A bright line, exposed while it goes from standstill to 24 px per frame: its streak's middle lies behind half the way."""
+    image = np.zeros((60, 200), np.float32)
+    image[:, 100] = 100.0
+    blurred = path_blur(image, np.array([24.0, 0.0]), np.array([48.0, 0.0]), 0.5)
+    light = blurred[30].astype(float) ** 2
+    mean = (light * np.arange(200)).sum() / light.sum()
+    s = np.linspace(-0.25, 0.25, 10001)
+    assert abs(mean - (100 + (24 * s + 24 * s**2).mean())) < 0.1
+    assert abs((100 + (24 * s + 24 * s**2).max()) - np.nonzero(light > 1e-3)[0].max()) < 1.5
+    assert (
+        np.abs(path_blur(image, np.array([24.0, 0.0]), np.zeros(2), 0.5) - line_blur(image, np.array([12.0, 0.0]))).max() < 1e-3
+    )
 
 
 def test_points_are_followed_through_growing_streaks_and_the_shutter_is_learnt():

@@ -1,0 +1,120 @@
+"""Points in the streaks of a whip pan, by the sharp pictures on either side of it.
+
+From one streaked frame to the next errors along the motion add up to many pixels. So once a whip is over, every streaked frame is
+compared with the last sharp picture before it and with the first one after it: bent into line, and blurred along the path that
+its points take while the shutter is open. That also shows points in the streaks that could not be followed into them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from .blur import StreakMatcher
+from .gap import carry
+
+LONGEST = 40  # frames of a race that are kept; a camera that races for longer is not on its way from one view to another
+FEWEST = 12  # points that tell how the picture moved from one frame to the next
+ENOUGH = 300  # points of one sharp picture in one streaked frame
+NEAR_PX = 3.0  # a point is looked for within this, and a part of the streak, of where the picture's motion puts it
+NEAR_STREAK = 0.15
+
+
+@dataclass(frozen=True)
+class Passing:
+    """A frame of a race, or the sharp one before or after it: its picture (smoothed float32) and the tracks followed into it."""
+
+    index: int
+    fine: np.ndarray
+    id: np.ndarray
+    xy: np.ndarray
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where tracks are in a streaked frame: ids (n,), xy (n, 2), sigma_px (n,)."""
+
+    id: np.ndarray
+    xy: np.ndarray
+    sigma_px: np.ndarray
+
+
+def placed(passing: list[Passing], matcher: StreakMatcher, min_ncc: float, *, ended: bool) -> dict[int, Placed]:
+    """By frame index, tracks of the sharp pictures in the streaked ones: the first of `passing` is sharp, and where the race has
+    ended the last. Frames that nothing joins to a sharp one are not in it."""
+    steps = [_step(a, b) for a, b in pairwise(passing)]
+    sides = [_one_way(passing, steps, matcher, min_ncc)]
+    if ended:
+        back = [None if step is None else np.linalg.inv(step) for step in steps[::-1]]
+        sides.append({len(passing) - 1 - k: there for k, there in _one_way(passing[::-1], back, matcher, min_ncc).items()})
+    else:
+        sides.append({})
+    out = {}
+    for k in range(1, len(passing) - ended):
+        before, after = (side.get(k) for side in sides)
+        nearer, other = (before, after) if k <= len(passing) / 2 else (after, before)
+        if nearer is None:
+            nearer, other = other, nearer
+        if nearer is None:
+            continue
+        if other is not None:
+            more = ~np.isin(other.id, nearer.id)
+            nearer = Placed(*(np.concatenate([getattr(nearer, n), getattr(other, n)[more]]) for n in ("id", "xy", "sigma_px")))
+        out[passing[k].index] = nearer
+    return out
+
+
+def _step(a: Passing, b: Passing) -> np.ndarray | None:
+    """Homography (3, 3) of the picture's motion from one frame to another, by the tracks in both; None where too few are."""
+    _, i, j = np.intersect1d(a.id, b.id, assume_unique=True, return_indices=True)
+    return _homography(a.xy[i], b.xy[j])
+
+
+def _homography(source: np.ndarray, target: np.ndarray) -> np.ndarray | None:
+    if len(source) < FEWEST:
+        return None
+    cv2.setRNGSeed(0)
+    found, _ = cv2.findHomography(source.astype(np.float32), target.astype(np.float32), cv2.USAC_MAGSAC, 3.0)
+    return found
+
+
+def _one_way(passing: list[Passing], steps: list[np.ndarray | None], matcher: StreakMatcher, min_ncc: float) -> dict[int, Placed]:
+    """By place in `passing`, tracks of its first frame in those after it; steps lead from each to the next."""
+    sharp = passing[0]
+    few = np.unique(np.linspace(0, len(sharp.id) - 1, min(len(sharp.id), ENOUGH)).round().astype(int))
+    ids, known = sharp.id[few], sharp.xy[few].astype(np.float64)
+    way = np.eye(3)
+    out = {}
+    for k in range(1, len(passing)):
+        if steps[k - 1] is None:
+            break
+        way = steps[k - 1] @ way
+        here = carry(way, known).astype(np.float64)
+        come = here - carry(np.linalg.inv(steps[k - 1]), here)
+        go = carry(steps[k], here) - here if k < len(steps) and steps[k] is not None else come
+        velocity, acceleration = (come + go) / 2, go - come
+        streak = matcher.share * np.hypot(*velocity.T)
+        inside = _inside(here, passing[k].fine.shape, matcher.radius_px + np.zeros(len(here)))
+        inside &= _inside(known, sharp.fine.shape, matcher.radius_px + streak / 2)
+        rows = np.nonzero(inside)[0]
+        if len(rows) < FEWEST:
+            break
+        h, w = sharp.fine.shape
+        bent = cv2.warpPerspective(sharp.fine, way, (w, h), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        found = matcher.match_sharp(bent, passing[k].fine, here[rows], velocity[rows], acceleration[rows])
+        good = (found.ncc > min_ncc) & (found.step_px < NEAR_PX + NEAR_STREAK * streak[rows])
+        better = _homography(known[rows][good], found.xy[good])
+        if better is None:
+            break
+        way = better
+        out[k] = Placed(ids[rows][good], found.xy[good], found.sigma_px[good])
+    return out
+
+
+def _inside(xy: np.ndarray, shape: tuple[int, int], margin_px: np.ndarray) -> np.ndarray:
+    """Whether points (n, 2) are at least so far (n,) inside a picture."""
+    h, w = shape
+    return (xy[:, 0] >= margin_px) & (xy[:, 0] <= w - 1 - margin_px) & (xy[:, 1] >= margin_px) & (xy[:, 1] <= h - 1 - margin_px)

@@ -1,0 +1,88 @@
+"""A whip pan over a still picture: points of the sharp frames on either side are found in the streaks between them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from solver.blur import StreakMatcher, path_blur
+from solver.patches import refine, smooth
+from solver.whip import LONGEST, Passing, placed
+from tests.test_solver_tracking import texture
+
+WIDTH, HEIGHT, SHARE = 360, 260, 0.5
+# Where the picture's left edge lies in the source at each frame: sharp, eight frames of streaks, sharp.
+LEFT = np.array([60.0, 62, 72, 96, 136, 184, 224, 248, 258, 260])
+SPEED, GAIN = np.gradient(LEFT), np.gradient(np.gradient(LEFT))
+
+
+def frame(source: np.ndarray, k: int) -> np.ndarray:
+    """The picture at frame k (smoothed float32): the source goes by to the left."""
+    blurred = path_blur(source, np.array([-SPEED[k], 0.0]), np.array([-GAIN[k], 0.0]), SHARE)
+    shift = int(np.floor(LEFT[k]))
+    return smooth(np.ascontiguousarray(blurred[:, shift : shift + WIDTH]), 0.7)
+
+
+def matcher() -> StreakMatcher:
+    made = StreakMatcher(8, lambda image, those, at, affine, grid: refine(image, those, at, affine, grid, iterations=8))
+    made.score[2] = 1.0  # learnt: half of a frame's time
+    return made
+
+
+@pytest.fixture(scope="module")
+def passing() -> tuple[list[Passing], np.ndarray]:
+    """The frames of the whip, with tracks as they are followed through streaks: ever worse along the motion; and where all are
+    in the source (n, 2)."""
+    source = texture(5, 760, HEIGHT).astype(np.float32)
+    if source.ndim == 3:
+        source = source[..., 0]
+    rng = np.random.default_rng(0)
+    at = np.c_[rng.uniform(80, 600, 400), rng.uniform(20, HEIGHT - 20, 400)]
+    drift = np.cumsum(np.r_[0, [1.0] * 8, 0])[:, None] * rng.normal(size=(len(LEFT), 400)) * 0.7
+    drift[[0, -1]] = 0
+    frames = []
+    for k in range(len(LEFT)):
+        x = at[:, 0] - np.floor(LEFT[k]) + drift[k]
+        inside = np.nonzero((x > 10) & (x < WIDTH - 10) & ((k in (0, len(LEFT) - 1)) | (np.arange(400) % 2 == 0)))[0]
+        frames.append(Passing(10 + k, frame(source, k), inside, np.c_[x, at[:, 1]][inside]))
+    return frames, at
+
+
+def errors(found, k: int, at: np.ndarray) -> np.ndarray:
+    return found.xy - np.c_[at[found.id, 0] - np.floor(LEFT[k]), at[found.id, 1]]
+
+
+def test_sharp_pictures_say_where_points_are_in_the_streaks(passing):
+    frames, at = passing
+    there = placed(frames, matcher(), 0.8, ended=True)
+    assert sorted(there) == list(range(11, 19))
+    for k in range(1, 9):
+        off = errors(there[10 + k], k, at)
+        assert len(off) >= 40
+        assert len(np.unique(there[10 + k].id)) == len(off)
+        assert np.median(np.abs(off[:, 0])) < 0.35
+        assert abs(np.median(off[:, 0])) < 0.15
+        assert np.median(np.abs(off[:, 1])) < 0.1
+        assert (there[10 + k].sigma_px >= 0.015 * SHARE * abs(SPEED[k]) * 0.5).all()
+
+
+def test_points_that_nothing_followed_are_found_as_well(passing):
+    frames, _ = passing
+    there = placed(frames, matcher(), 0.8, ended=True)
+    odd = there[12].id[there[12].id % 2 == 1]
+    assert len(odd) > 20
+
+
+def test_a_clip_that_ends_in_the_whip_is_placed_from_its_beginning(passing):
+    frames, at = passing
+    there = placed(frames[:5], matcher(), 0.8, ended=False)
+    assert sorted(there) == [11, 12, 13, 14]
+    assert set(there[14].id) <= set(frames[0].id)
+    assert np.median(np.abs(errors(there[14], 4, at)[:, 0])) < 0.5
+
+
+def test_frames_that_nothing_joins_are_left_out(passing):
+    frames, _ = passing
+    torn = [f if k != 4 else Passing(f.index, f.fine, f.id[:3], f.xy[:3]) for k, f in enumerate(frames)]
+    assert sorted(placed(torn, matcher(), 0.8, ended=True)) == [11, 12, 13, 15, 16, 17, 18]
+    assert len(LEFT) < LONGEST
