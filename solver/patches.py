@@ -72,7 +72,8 @@ class PatchGrid:
         gx, gy = np.meshgrid(r, r)
         self.x, self.y = gx.ravel(), gy.ravel()
         distance2 = (self.x**2 + self.y**2) / (radius + 0.5) ** 2
-        inside = distance2 <= 1.0  # the corners weigh next to nothing and take a fifth of the time
+        # the corners weigh next to nothing; of a smoothed picture every other sample, as on a chessboard, tells nearly all
+        inside = (distance2 <= 1.0) & ((self.x + self.y) % 2 == 0)
         self.x, self.y, distance2 = self.x[inside], self.y[inside], distance2[inside]
         self.window = np.exp(-1.5 * distance2).astype(np.float32)
         self.window /= self.window.sum()
