@@ -20,6 +20,9 @@ from .patches import PatchGrid, Refined, make_templates
 SHUTTERS = (0.0, 0.25, 0.5, 0.75, 1.0)  # exposure time over frame time; film cameras are mostly near one half
 # Points in a streak are known to this share of its length: its parts are seen from different places.
 STREAK_ERROR = 0.015
+MOST_PARTS = 4  # of the picture that are asked for it in a pair of frames
+ROOM_PX = 16.0  # that a patch may move by
+ENOUGH_LOOKS = 6  # pairs of frames that tell the shutter: it stays the same over a shot
 TELLING_CHANGE_PX = 1.0  # of the motion per frame, from which two frames tell the shutter
 
 
@@ -47,8 +50,8 @@ def _moments(reach_px: float) -> np.ndarray:
 
 def _moved(image: np.ndarray, shifts_px: np.ndarray) -> np.ndarray:
     """The mean of the image shifted by each of (n, 2). Light is what adds up, and levels are about its root."""
-    half = int(np.ceil(np.abs(shifts_px).max())) + 1
-    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+    half = np.ceil(np.abs(shifts_px).max(axis=0)).astype(int) + 1
+    kernel = np.zeros((2 * half[1] + 1, 2 * half[0] + 1), np.float32)
     x, y = (half - shifts_px).T
     xi, yi = np.floor(x).astype(int), np.floor(y).astype(int)
     fx, fy = x - xi, y - yi
@@ -117,6 +120,7 @@ class StreakMatcher:
     def __init__(self, radius_px: int, refine: Callable[..., Refined]) -> None:
         self.radius_px, self.refine = radius_px, refine
         self.score = np.zeros(len(SHUTTERS))
+        self.looks = 0
 
     @property
     def share(self) -> float:
@@ -125,9 +129,10 @@ class StreakMatcher:
 
     def learn(self, pair: Streaks) -> None:
         """Where streaks get longer or shorter, only the true shutter makes two frames alike."""
-        telling = [p for p in pair.parts if p.change_px > TELLING_CHANGE_PX][::2]
-        if not telling:
+        telling = sorted((p for p in pair.parts if p.change_px > TELLING_CHANGE_PX), key=lambda p: -p.change_px)[:MOST_PARTS]
+        if not telling or self.looks >= ENOUGH_LOOKS:
             return
+        self.looks += 1
         grid = PatchGrid(self.radius_px)
         few = [replace(p, rows=p.rows[:16]) for p in telling]
         alike = [np.mean([np.median(self._match(pair, p, share, grid).ncc) for p in few]) for share in SHUTTERS]
@@ -151,7 +156,7 @@ class StreakMatcher:
         found = []
         for rows, v, length in zip(parts, speed, lengths, strict=True):
             grid = self._grid(max(lengths))
-            margin = 2.5 * grid.radius + 0.5 * length + 4
+            margin = grid.radius + 0.5 * length + ROOM_PX
             old, at = _crop(sharp, xy[rows], margin)
             new, _ = _crop(now, xy[rows], margin)
             blurred = path_blur(old, v, np.median(acceleration[rows], axis=0), self.share)
@@ -175,7 +180,7 @@ class StreakMatcher:
     def _match(self, pair: Streaks, part: _Part, share: float, grid: PatchGrid) -> Refined:
         """A part of the frame before, blurred as this one is, against this one, blurred as that one was."""
         rows, reach = part.rows, max(np.hypot(*part.before_px), np.hypot(*part.now_px))
-        margin = 2.5 * grid.radius + 0.5 * reach + 4
+        margin = grid.radius + 0.5 * reach + ROOM_PX
         old, at_old = _crop(pair.before, pair.xy_before[rows], margin)
         new, at_new = _crop(pair.now, pair.xy_now[rows], margin)
         templates = make_templates(line_blur(old, share * part.now_px), pair.xy_before[rows] - at_old, grid)

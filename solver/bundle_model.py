@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 MIN_RHO = 1e-5
 
@@ -120,6 +119,8 @@ class Freedom:
 
 def rotation_exp(w: np.ndarray) -> np.ndarray:
     """Rotation vectors (n, 3) to matrices (n, 3, 3)."""
+    from scipy.spatial.transform import Rotation  # here: loading it takes a while, and tracking can begin without
+
     return Rotation.from_rotvec(w).as_matrix()
 
 

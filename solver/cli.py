@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -203,9 +205,25 @@ def limit_threads() -> None:
     os.environ.update(dict.fromkeys(names, "1"))
 
 
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed for the next array: to hand megabytes back and fetch them again, page by page, takes as long
+    as to compute with them. Elsewhere nothing happens."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    trim_threshold, mmap_threshold = -1, -3  # of mallopt
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_threshold, 1 << 28)
+        libc.mallopt(trim_threshold, 1 << 29)
+
+
 def begin_work() -> None:
     """What every process that computes does first, before numpy is loaded: few threads, an end when told to or left alone."""
     limit_threads()
+    keep_freed_memory()
+    gc.set_threshold(100_000, 50, 50)  # arrays are freed as they go out of use; looking for cycles among them takes its time
     from .lifetime import install_signal_handlers, watch_parent
 
     install_signal_handlers()
