@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 MOST_CORES = 8  # of a large machine; more find nothing to do
@@ -67,37 +68,47 @@ def ahead(work: Callable[[Item], Result], items: Iterable[Item], depth: int = 3)
 
 
 def _with_children(work: Callable, items: list, shares: int, done: Callable[[int], None] | None) -> list:
+    """Whoever is free takes the next piece: this process and its children."""
     context = multiprocessing.get_context("fork")
+    taken = context.Value("i", 0)
     children = []
-    for share in range(1, shares):
+    for _ in range(1, shares):
         here, there = context.Pipe(duplex=False)
-        child = context.Process(target=_child, args=(work, items[share::shares], there), daemon=True)
+        child = context.Process(target=_child, args=(work, items, taken, there), daemon=True)
         child.start()
         there.close()
-        children.append((share, child, here))
-    results: list = [None] * len(items)
-    for count, at in enumerate(range(0, len(items), shares), 1):
+        children.append((child, here))
+    results: dict[int, object] = {}
+    while (at := _next(taken, len(items))) is not None:
         results[at] = work(items[at])
         if done is not None:
-            done(min(shares * count, len(items)))
-    for share, child, here in children:
-        try:
-            found = here.recv()
-        except (EOFError, OSError):  # the child died: its share is done here
-            found = [work(item) for item in items[share::shares]]
+            done(max(0, min(taken.value, len(items)) - len(children)))  # those that children have begun are not finished
+    for child, here in children:
+        with suppress(EOFError, OSError):  # the child died: what it had taken is done here
+            results |= here.recv()
         here.close()
         child.join()
-        results[share::shares] = found
-    return results
+    return [results[at] if at in results else work(items[at]) for at in range(len(items))]
 
 
-def _child(work: Callable, items: list, pipe) -> None:
+def _next(taken, count: int) -> int | None:
+    """The number of a piece that nobody has taken yet."""
+    with taken.get_lock():
+        at = taken.value
+        taken.value += 1
+    return at if at < count else None
+
+
+def _child(work: Callable, items: list, taken, pipe) -> None:
     """Works in the forked child; leaves without running what the parent has set up for its own end."""
     code = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        pipe.send([work(item) for item in items])
+        found = {}
+        while (at := _next(taken, len(items))) is not None:
+            found[at] = work(items[at])
+        pipe.send(found)
         code = 0
     except BaseException:  # the parent does the work itself and meets the error where it can be reported
         code = 1
