@@ -55,7 +55,7 @@ class TrackingOptions:
     @staticmethod
     def for_quality(quality: str, width: int, height: int) -> TrackingOptions:
         """Draft, standard or best at the given size."""
-        wanted = {"draft": 360, "standard": 640, "best": 1600}[quality]
+        wanted = {"draft": 360, "standard": 720, "best": 1600}[quality]
         shrink = min(1.0, DRAFT_SIDE_PX / max(width, height)) if quality == "draft" else 1.0
         # patches cover the same part of the picture, within what is affordable
         size = shrink * np.sqrt(width * height)
