@@ -23,7 +23,7 @@ class Effort:
         """Draft, standard, best."""
         return {
             "draft": Effort(10, 240, 14, 4, 4, 5, 140),
-            "standard": Effort(10, 240, 28, 10, 8, 10, 240),
+            "standard": Effort(12, 320, 28, 10, 8, 10, 240),
             "best": Effort(12, 320, 48, 20, 20, 20, 1000),
         }[quality]
 

@@ -17,6 +17,7 @@ from .types import Settings
 from .view import ShotView
 
 # A richer model must be better by this many standard errors of the paired difference, and by this share.
+NEXT_TERM_SIGMAS = 2.5
 NEEDED_SIGMAS = 3.0
 NEEDED_SHARE = 0.01
 ERROR_WIDTH = 5.0  # units of error beyond which an observation's cost hardly grows any more
@@ -253,6 +254,8 @@ def decide(
         for rival in rivals[1:]:
             share, sigmas = compare(best.held, rival.held)
             figures = f"{100 * share:+.1f} %, {sigmas:+.1f} standard errors"
+            # a lens that bends the picture by its first term will hardly do without a second
+            needed_sigmas = question.needed_sigmas if best is rivals[0] else min(question.needed_sigmas, NEXT_TERM_SIGMAS)
             moves = rival.model.translation and not best.model.translation
             drift = moves and rival.held.rms_px * BEYOND_DRIFT > best.held.rms_px
             if drift and (together := coherence(view, best.state, frames, tracks | jury, False)) < NEEDED_COHERENCE:
@@ -260,7 +263,7 @@ def decide(
                 rival.why = (
                     f"{question.about}: neighbours do not move together beyond {best.model.name} ({together:+.2f}, {figures})"
                 )
-            elif sigmas > question.needed_sigmas and share > question.needed_share:
+            elif sigmas > needed_sigmas and share > question.needed_share:
                 rival.why = f"{question.about}: better than {best.model.name} on held-out tracks ({figures})"
                 best.why = f"{question.about}: beaten by {rival.model.name}"
                 best = rival
