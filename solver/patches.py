@@ -64,16 +64,18 @@ class Refined:
 
 
 class PatchGrid:
-    """Sample positions of a square patch and its round window."""
+    """Sample positions of a square patch and its round window; thin: every other one, as on a chessboard, which of a smoothed
+    picture tells nearly all."""
 
-    def __init__(self, radius: int) -> None:
+    def __init__(self, radius: int, thin: bool = True) -> None:
         self.radius = radius
         r = np.arange(-radius, radius + 1, dtype=np.float32)
         gx, gy = np.meshgrid(r, r)
         self.x, self.y = gx.ravel(), gy.ravel()
         distance2 = (self.x**2 + self.y**2) / (radius + 0.5) ** 2
-        # the corners weigh next to nothing; of a smoothed picture every other sample, as on a chessboard, tells nearly all
-        inside = (distance2 <= 1.0) & ((self.x + self.y) % 2 == 0)
+        inside = distance2 <= 1.0  # the corners weigh next to nothing and take a fifth of the time
+        if thin:
+            inside &= (self.x + self.y) % 2 == 0
         self.x, self.y, distance2 = self.x[inside], self.y[inside], distance2[inside]
         self.window = np.exp(-1.5 * distance2).astype(np.float32)
         self.window /= self.window.sum()

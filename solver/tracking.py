@@ -51,6 +51,7 @@ class TrackingOptions:
     max_backward_px: float = 1.0
     remember_lost_frames: int = 60
     shrink: float = 1.0
+    thin_patches: bool = True
 
     @staticmethod
     def for_quality(quality: str, width: int, height: int) -> TrackingOptions:
@@ -66,6 +67,7 @@ class TrackingOptions:
             lk_window_px=2 * radius + 3,
             iterations={"draft": 3, "standard": 4, "best": 6}[quality],
             shrink=shrink,
+            thin_patches=quality != "best",
         )
 
 
@@ -135,7 +137,7 @@ class Tracker:
 
     def __init__(self, options: TrackingOptions) -> None:
         self.options = options
-        self.grid = PatchGrid(options.patch_radius_px)
+        self.grid = PatchGrid(options.patch_radius_px, options.thin_patches)
         self.live = _Live.empty()
         self.lost = _Live.empty()
         self.lost_since = np.zeros(0, int)
