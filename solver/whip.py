@@ -97,7 +97,7 @@ def _one_way(passing: list[Passing], steps: list[np.ndarray | None], matcher: St
         go = carry(steps[k], here) - here if k < len(steps) and steps[k] is not None else come
         velocity, acceleration = (come + go) / 2, go - come
         streak = matcher.share * np.hypot(*velocity.T)
-        inside = _inside(here, passing[k].fine.shape, matcher.radius_px + np.zeros(len(here)))
+        inside = _inside(here, passing[k].fine.shape, matcher.radius_px)
         inside &= _inside(known, sharp.fine.shape, matcher.radius_px + streak / 2)
         rows = np.nonzero(inside)[0]
         if len(rows) < FEWEST:
@@ -114,7 +114,7 @@ def _one_way(passing: list[Passing], steps: list[np.ndarray | None], matcher: St
     return out
 
 
-def _inside(xy: np.ndarray, shape: tuple[int, int], margin_px: np.ndarray) -> np.ndarray:
-    """Whether points (n, 2) are at least so far (n,) inside a picture."""
+def _inside(xy: np.ndarray, shape: tuple[int, int], margin_px: float | np.ndarray) -> np.ndarray:
+    """Whether points (n, 2) are at least so far (one for all, or (n,)) inside a picture."""
     h, w = shape
     return (xy[:, 0] >= margin_px) & (xy[:, 0] <= w - 1 - margin_px) & (xy[:, 1] >= margin_px) & (xy[:, 1] <= h - 1 - margin_px)
