@@ -9,6 +9,7 @@ video are local in time, so the complement is formed over windows of frames with
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ from .bundle_model import (
 )
 
 BEHIND_PENALTY = 1e3
-POINTS_PER_WINDOW = 400
+POINTS_PER_WINDOW = 64  # sorted by when they are seen, so few span only a part of the frames
 
 
 @dataclass(frozen=True)
@@ -62,21 +63,29 @@ def add_rows(target: np.ndarray, at: np.ndarray, values: np.ndarray) -> None:
 
 
 def _invert(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inverses of (P, 3, 3) positive definite blocks and their Cholesky factors; hopelessly thin ones are fattened first."""
+    """Inverses C C^T of positive definite blocks (P, 3, 3), and their factors C, upper triangles; hopelessly thin blocks are
+    fattened first."""
     i3 = np.arange(3)
+    factor = np.zeros_like(point)
     for ridge in (0.0, 1e-7, 1e-5, 1e-3):
-        fat = point.copy()
-        fat[:, i3, i3] *= 1 + ridge
-        try:
-            inverse = np.linalg.inv(fat)
-            inverse = 0.5 * (inverse + inverse.transpose(0, 2, 1))
-            return inverse, np.linalg.cholesky(inverse)
-        except np.linalg.LinAlgError:
-            continue
-    scale = 1 / np.maximum(point[:, i3, i3], 1e-12)
-    diagonal = np.zeros_like(point)
-    diagonal[:, i3, i3] = scale
-    return diagonal, np.sqrt(diagonal)
+        (h00, h11, h22) = (point[:, i3, i3] * (1 + ridge)).T
+        h10, h20, h21 = point[:, 1, 0], point[:, 2, 0], point[:, 2, 1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            # Cholesky's factor L, element by element, and its inverse
+            l00 = np.sqrt(h00)
+            l10, l20 = h10 / l00, h20 / l00
+            l11 = np.sqrt(h11 - l10 * l10)
+            l21 = (h21 - l20 * l10) / l11
+            l22 = np.sqrt(h22 - l20 * l20 - l21 * l21)
+            factor[:, 0, 0], factor[:, 1, 1], factor[:, 2, 2] = 1 / l00, 1 / l11, 1 / l22
+            factor[:, 0, 1] = -l10 / (l00 * l11)
+            factor[:, 1, 2] = -l21 / (l11 * l22)
+            factor[:, 0, 2] = (l10 * l21 - l11 * l20) / (l00 * l11 * l22)
+        if np.isfinite(factor).all():
+            return factor @ factor.transpose(0, 2, 1), factor
+    factor[:] = 0.0
+    factor[:, i3, i3] = 1 / np.sqrt(np.maximum(point[:, i3, i3], 1e-12))
+    return factor @ factor.transpose(0, 2, 1), factor
 
 
 @dataclass
@@ -85,9 +94,9 @@ class _Linear:
 
     camera: np.ndarray  # (N, N) cameras, lens, keyframes
     gradient: np.ndarray  # (N,)
-    cross: np.ndarray  # (M, d, 3) camera of the observation x point
+    cross: np.ndarray  # (d, 3, M) camera of the observation x point
     cross_lens: np.ndarray  # (P, L, 3)
-    cross_key: np.ndarray  # (D, 2, 3)
+    cross_key: np.ndarray  # (2, 3, D)
     point: np.ndarray  # (P, 3, 3)
     point_gradient: np.ndarray  # (P, 3)
 
@@ -106,6 +115,8 @@ class Adjustment:
         self.cam_bounds = np.searchsorted(obs.cam[self.by_cam], np.arange(obs.cam_count + 1))
         self.point_bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
         self.seen = np.diff(self.point_bounds) > 0
+        self.by_key = np.argsort(obs.depth_key, kind="stable")
+        self.key_bounds = np.searchsorted(obs.depth_key[self.by_key], np.arange(obs.key_count + 1))
         self.frame_step = np.diff(focal_frames) if focal_frames is not None else np.ones(max(0, obs.cam_count - 1))
 
     # cost -----------------------------------------------------------------------------------------------------------
@@ -157,17 +168,18 @@ class Adjustment:
         root = np.sqrt(np.where(proj.behind, 0.0, weight)) / obs.sigma_px
         jacobians = pixel_jacobians(obs, x, proj, free, root)
         r = jacobians.residual_column
-        jacobians.wide[:, :, r] = proj.residual * root[:, None]
+        wide, by_point = jacobians.wide, jacobians.by_point
+        wide[:, r] = proj.residual.T * root
         hessian = np.zeros((self.size, self.size))
         gradient = np.zeros(self.size)
         la, ka = self.lens_at, self.key_at
-        both = jacobians.wide[self.by_cam, :, : r + 1]
+        both = wide[:, : r + 1].take(self.by_cam, axis=2)
         for f in range(obs.cam_count):
             a, b = self.cam_bounds[f], self.cam_bounds[f + 1]
             if a == b:
                 continue
-            j = both[a:b].reshape(-1, d + self.lens + 1)
-            n = j.T @ j
+            j = both[:, :, a:b]
+            n = j[0] @ j[0].T + j[1] @ j[1].T
             c = slice(f * d, f * d + d)
             hessian[c, c] += n[:d, :d]
             gradient[c] += n[:d, -1]
@@ -176,20 +188,11 @@ class Adjustment:
                 hessian[la:ka, c] += n[d:-1, :d]
                 hessian[la:ka, la:ka] += n[d:-1, d:-1]
                 gradient[la:ka] += n[d:-1, -1]
-        starts = self.point_bounds[:-1][self.seen]
-
-        def per_point(values: np.ndarray) -> np.ndarray:
-            out = np.zeros((obs.point_count,) + values.shape[1:])
-            if len(starts):
-                out[self.seen] = np.add.reduceat(values, starts, axis=0)
-            return out
-
-        # one product per observation: camera, lens, residual and point against the point
-        products = jacobians.wide.transpose(0, 2, 1) @ jacobians.by_point
-        cross = np.ascontiguousarray(products[:, :d])
-        shared = per_point(products[:, d:])
+        # each observation's camera, lens, residual and point against its point
+        cross = np.einsum("rcm,rkm->ckm", wide[:, :d], by_point)
+        shared = self._per_point(np.einsum("rcm,rkm->ckm", wide[:, d:], by_point))
         cross_lens, point_gradient, point = shared[:, : r - d], shared[:, r - d], shared[:, r - d + 1 :]
-        cross_key = np.zeros((len(obs.depth_obs), 2, 3))
+        cross_key = np.zeros((2, 3, len(obs.depth_obs)))
         if len(obs.depth_obs):
             self._add_depth(x, proj, hessian, gradient, cross, cross_key, point, point_gradient)
         for columns, slope, r, w in self._priors(x):
@@ -199,6 +202,14 @@ class Adjustment:
             gradient[columns] += w * r * slope
         return _Linear(hessian, gradient, cross, cross_lens, cross_key, point, point_gradient)
 
+    def _per_point(self, values: np.ndarray) -> np.ndarray:
+        """(P, ...): sums over each point's observations of values (..., M)."""
+        out = np.zeros((self.obs.point_count, *values.shape[:-1]))
+        starts = self.point_bounds[:-1][self.seen]
+        if len(starts):
+            out[self.seen] = np.moveaxis(np.add.reduceat(values, starts, axis=-1), -1, 0)
+        return out
+
     def _add_depth(self, x, proj, hessian, gradient, cross, cross_key, point, point_gradient) -> None:
         obs, free, d = self.obs, self.free, self.d
         unit = free.depth_sigma
@@ -206,24 +217,26 @@ class Adjustment:
         weight = robust(r**2, "cauchy", 1.0)[1] * obs.depth_weight * free.depth_strength
         root = np.sqrt(weight)
         r = r * root
-        scale = (root / unit)[:, None]
-        by_cam, by_point, by_key = (j * scale for j in depth_jacobians(obs, x, proj, free))
+        jacobians = depth_jacobians(obs, x, proj, free, root / unit)
+        moving, by_cam, by_point, by_key = jacobians.camera_unknowns, jacobians.by_cam, jacobians.by_point, jacobians.by_key
         at = obs.depth_obs
-        add_rows(point, obs.point[at], by_point[:, :, None] * by_point[:, None, :])
-        add_rows(point_gradient, obs.point[at], by_point * r[:, None])
-        cross[at] += by_cam[:, :, None] * by_point[:, None, :]  # each observation has one depth at most
-        cross_key[:] = by_key[:, :, None] * by_point[:, None, :]
-        for k in range(obs.key_count):
-            rows = np.nonzero(obs.depth_key == k)[0]
-            if not len(rows):
+        against = np.concatenate([by_point, r[None]])[:, None] * by_point
+        sums = np.moveaxis(against, -1, 0)
+        add_rows(point, obs.point[at], sums[:, :3])
+        add_rows(point_gradient, obs.point[at], sums[:, 3])
+        for c, along in zip(moving, by_cam, strict=True):
+            cross[c, :, at] += (along * by_point).T  # each observation has one depth at most
+        cross_key[:] = by_key[:, None] * by_point
+        both = np.concatenate([by_cam, by_key, r[None]])
+        for k, (a, b) in enumerate(itertools.pairwise(self.key_bounds)):
+            if a == b:
                 continue
-            j = np.concatenate([by_cam[rows], by_key[rows]], 1)
-            n = j.T @ j
-            g = j.T @ r[rows]
-            f = obs.cam[at[rows[0]]]
-            where = np.concatenate([np.arange(f * d, f * d + d), self.key_at + 2 * k + np.arange(2)])
-            hessian[where[:, None], where] += n
-            gradient[where] += g
+            j = both.take(self.by_key[a:b], axis=1)
+            n = j @ j.T
+            f = obs.cam[at[self.by_key[a]]]
+            where = np.array([*(f * d + c for c in moving), self.key_at + 2 * k, self.key_at + 2 * k + 1])
+            hessian[where[:, None], where] += n[:-1, :-1]
+            gradient[where] += n[:-1, -1]
 
     def reduce(self, lin: _Linear, damping: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Reduced system (N, N), its upper triangle alone, right side (N,) and the damped points' inverses (P, 3, 3)."""
@@ -236,13 +249,12 @@ class Adjustment:
         inverse, chol = _invert(point)
         reduced = lin.camera.copy()
         right = -lin.gradient.copy()
-        half_cross = lin.cross @ chol[obs.point]
         half_lens = lin.cross_lens @ chol
-        half_gradient = np.einsum("pji,pj->pi", chol, lin.point_gradient)
-        half_key = lin.cross_key @ chol[obs.point[obs.depth_obs]] if len(obs.depth_obs) else lin.cross_key
-        depth_point = obs.point[obs.depth_obs]
-        order = np.argsort(depth_point, kind="stable")
-        border = np.arange(self.lens_at, self.size)
+        half_gradient = np.einsum("pji,pj->ip", chol, lin.point_gradient)
+        columns = np.ascontiguousarray(chol.transpose(1, 2, 0))
+        half_cross = np.einsum("ckm,kjm->cjm", lin.cross, columns.take(obs.point, axis=2)).reshape(d * 3, -1)
+        half_key = np.einsum("ckm,kjm->cjm", lin.cross_key, columns.take(obs.point[obs.depth_obs], axis=2)).reshape(6, -1)
+        la = self.lens_at
         for p0 in range(0, obs.point_count, POINTS_PER_WINDOW):
             p1 = min(p0 + POINTS_PER_WINDOW, obs.point_count)
             a, b = self.point_bounds[p0], self.point_bounds[p1]
@@ -252,22 +264,22 @@ class Adjustment:
             f0, f1 = int(cam.min()), int(cam.max()) + 1
             n = p1 - p0
             rows = (f1 - f0) * d
-            e = np.zeros((rows + len(border), n, 3))
-            e[:rows].reshape(f1 - f0, d, n, 3)[cam - f0, :, pt, :] = half_cross[a:b]
-            e[rows : rows + self.lens] = half_lens[p0:p1].transpose(1, 0, 2)
+            e = np.zeros((rows + self.size - la, 3, n))
+            e[:rows].reshape(f1 - f0, d * 3, n)[cam - f0, :, pt] = half_cross[:, a:b].T
+            e[rows : rows + self.lens] = half_lens[p0:p1].transpose(1, 2, 0)
             if obs.key_count:
-                i0, i1 = np.searchsorted(depth_point[order], [p0, p1])
-                use = order[i0:i1]
-                view = e[rows + self.lens :].reshape(obs.key_count, 2, n, 3)
-                view[obs.depth_key[use], :, depth_point[use] - p0, :] = half_key[use]
-            e = e.reshape(rows + len(border), n * 3)
-            product = dsyrk(1.0, e.T, trans=1, lower=0)  # upper triangle of e e^T
-            where = np.concatenate([np.arange(f0 * d, f1 * d), border])
-            if len(border) == 0:
-                reduced[f0 * d : f1 * d, f0 * d : f1 * d] -= product
-            else:
-                reduced[where[:, None], where] -= product
-            right[where] += e @ half_gradient[p0:p1].ravel()
+                i0, i1 = np.searchsorted(obs.depth_obs, [a, b])
+                view = e[rows + self.lens :].reshape(obs.key_count, 6, n)
+                view[obs.depth_key[i0:i1], :, obs.point[obs.depth_obs[i0:i1]] - p0] = half_key[:, i0:i1].T
+            e = e.reshape(rows + self.size - la, 3 * n)
+            product = dsyrk(1.0, e.T, trans=1, lower=1).T  # upper triangle of e e^T
+            c = slice(f0 * d, f1 * d)
+            reduced[c, c] -= product[:rows, :rows]
+            reduced[c, la:] -= product[:rows, rows:]
+            reduced[la:, la:] -= product[rows:, rows:]
+            along = e @ half_gradient[:, p0:p1].ravel()
+            right[c] += along[:rows]
+            right[la:] += along[rows:]
         return reduced, right, inverse
 
     def back_substitute(self, lin: _Linear, inverse: np.ndarray, d_all: np.ndarray) -> np.ndarray:
@@ -275,15 +287,12 @@ class Adjustment:
         obs, d = self.obs, self.d
         right = lin.point_gradient.copy()
         d_cam = d_all[: self.lens_at].reshape(-1, d)
-        along = np.einsum("mdk,md->mk", lin.cross, d_cam[obs.cam])
-        starts = self.point_bounds[:-1][self.seen]
-        if len(starts):
-            right[self.seen] += np.add.reduceat(along, starts, axis=0)
+        right += self._per_point(np.einsum("dkm,dm->km", lin.cross, d_cam.T.take(obs.cam, axis=1)))
         if self.lens:
             right += np.einsum("plk,l->pk", lin.cross_lens, d_all[self.lens_at : self.key_at])
         if len(obs.depth_obs):
             d_key = d_all[self.key_at :].reshape(-1, 2)
-            add_rows(right, obs.point[obs.depth_obs], np.einsum("mdk,md->mk", lin.cross_key, d_key[obs.depth_key]))
+            add_rows(right, obs.point[obs.depth_obs], np.einsum("dkm,md->mk", lin.cross_key, d_key[obs.depth_key]))
         return -np.einsum("pij,pj->pi", inverse, right)
 
     def solve_damped(self, lin: _Linear, damping: float) -> tuple[np.ndarray, np.ndarray] | None:

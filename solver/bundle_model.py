@@ -44,6 +44,11 @@ class Observations:
     key_count: int
     weight: np.ndarray | float = 1.0  # (M,) how many ordinary ones each pixel observation counts as
 
+    @cached_property
+    def pair(self) -> np.ndarray:
+        """(M,) the number of each observation's camera and point among all pairs, camera by camera."""
+        return self.cam * self.point_count + self.point
+
     @staticmethod
     def without_depth(cam, point, xy, sigma_px, row_shift, cam_count, point_count) -> Observations:
         """Pixels only."""
@@ -138,34 +143,47 @@ def tangent(n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Projection:
-    """Residuals (M, 2) px and the middle results the derivatives need."""
+    """Residuals (M, 2) px and the middle results the derivatives need. Their columns are contiguous in memory."""
 
     residual: np.ndarray
     q: np.ndarray
     behind: np.ndarray
 
 
+MOST_UNSEEN = 4  # pairs of a camera and a point for each that is an observation, up to which all pairs are the quickest way
+
+
+def in_cameras(obs: Observations, x: Unknowns, vectors: np.ndarray) -> np.ndarray:
+    """(3, M): what each observation's camera [R t] makes of its point's vector; vectors (P, 4)."""
+    pose = np.concatenate([x.rotation, x.translation[:, :, None]], 2)
+    if obs.cam_count * obs.point_count <= MOST_UNSEEN * len(obs.cam):
+        pairs = pose.transpose(1, 0, 2).reshape(-1, 4) @ vectors.T
+        return pairs.reshape(3, -1).take(obs.pair, axis=1)
+    return np.einsum("mij,mj->im", pose.take(obs.cam, axis=0), vectors.take(obs.point, axis=0))
+
+
 def project(obs: Observations, x: Unknowns) -> Projection:
     """Pixel residuals, predicted minus observed."""
-    pose = np.concatenate([x.rotation, x.translation[:, :, None]], 2)
-    base = np.concatenate([x.direction + x.rho[:, None] * x.origin, x.rho[:, None]], 1)
-    q = (pose[obs.cam] @ base[obs.point][:, :, None])[:, :, 0]
-    behind = q[:, 2] < 1e-6
-    q[:, 2] = np.where(behind, 1e-6, q[:, 2])
-    u = q[:, :2] / q[:, 2:]
-    r2 = (u**2).sum(1)
-    bend = 1 + r2 * (x.k1 + r2 * x.k2)
-    focal = np.exp(x.log_focal)[obs.cam]
-    residual = (focal * bend)[:, None] * u - obs.xy
+    q = in_cameras(obs, x, np.concatenate([x.direction + x.rho[:, None] * x.origin, x.rho[:, None]], 1))
+    behind = q[2] < 1e-6
+    q[2][behind] = 1e-6
+    u = q[:2] / q[2]
+    scale = np.exp(x.log_focal).take(obs.cam)
+    if x.k1 or x.k2:
+        r2 = (u * u).sum(0)
+        scale *= 1 + r2 * (x.k1 + r2 * x.k2)
+    u *= scale
+    u -= obs.xy.T
     if x.row_time:
-        residual = residual + x.row_time * obs.row_shift
-    return Projection(residual, q, behind)
+        u += x.row_time * obs.row_shift.T
+    return Projection(u.T, q.T, behind)
 
 
 @dataclass(frozen=True)
 class PixelJacobians:
-    """Derivatives of the pixel residuals. wide (M, 2, C + L + 1 + P): by the camera's C = 6 or 7 unknowns (0 when cameras are
-    held), by the L of the lens, room for the residual, and by the point's P = 3 (0 when points are held)."""
+    """Derivatives of the pixel residuals. wide (2, C + L + 1 + P, M): by the camera's C = 6 or 7 unknowns (0 when cameras are
+    held), by the L of the lens, room for the residual, and by the point's P = 3 (0 when points are held). Observations come last
+    so that each step of the arithmetic runs along all of them."""
 
     wide: np.ndarray
     camera_columns: int
@@ -178,72 +196,89 @@ class PixelJacobians:
 
     @property
     def by_cam(self) -> np.ndarray:
-        """(M, 2, 6 or 7)"""
-        return self.wide[:, :, : self.camera_columns]
+        """(2, 6 or 7, M)"""
+        return self.wide[:, : self.camera_columns]
 
     @property
     def by_lens(self) -> np.ndarray:
-        """(M, 2, L)"""
-        return self.wide[:, :, self.camera_columns : self.residual_column]
+        """(2, L, M)"""
+        return self.wide[:, self.camera_columns : self.residual_column]
 
     @property
     def by_point(self) -> np.ndarray:
-        """(M, 2, 3)"""
-        return self.wide[:, :, self.residual_column + 1 :]
+        """(2, 3, M)"""
+        return self.wide[:, self.residual_column + 1 :]
 
 
 def pixel_jacobians(
     obs: Observations, x: Unknowns, proj: Projection, free: Freedom, row_weight: np.ndarray | float = 1.0
 ) -> PixelJacobians:
     """Derivatives of the pixel residuals, each observation's times its row_weight (M,)."""
-    q, cam, point = proj.q, obs.cam, obs.point
-    iz = 1 / q[:, 2]
-    u, v = q[:, 0] * iz, q[:, 1] * iz
-    r2 = u * u + v * v
-    focal = np.exp(x.log_focal)[cam] * row_weight
-    bend = 1 + r2 * (x.k1 + r2 * x.k2)
-    scale = focal * bend
-    # d image / d q
-    dq = np.empty((len(u), 2, 3))
+    q, cam, point = proj.q.T, obs.cam, obs.point
+    iz = 1 / q[2]
+    u = q[:2] * iz
+    focal = np.exp(x.log_focal).take(cam) * row_weight
+    # d image / d q = [[ax, c, ex], [c, ay, ey]]
     if x.k1 or x.k2:
+        r2 = (u * u).sum(0)
+        scale = focal * (1 + r2 * (x.k1 + r2 * x.k2))
         slope = 2 * focal * (x.k1 + 2 * x.k2 * r2)
-        cross = slope * u * v * iz
-        dq[:, 0, 0], dq[:, 1, 1] = (scale + slope * u * u) * iz, (scale + slope * v * v) * iz
-        dq[:, 0, 1] = dq[:, 1, 0] = cross
-        dq[:, 0, 2] = -(dq[:, 0, 0] * u + cross * v)
-        dq[:, 1, 2] = -(cross * u + dq[:, 1, 1] * v)
+        across = slope * u[0] * u[1] * iz
+        along = (scale + slope * u * u) * iz
+        away = -(along * u + across * u[::-1])
     else:
-        over_z = scale * iz
-        dq[:, 0, 0] = dq[:, 1, 1] = over_z
-        dq[:, 0, 1] = dq[:, 1, 0] = 0.0
-        dq[:, 0, 2], dq[:, 1, 2] = -over_z * u, -over_z * v
+        r2 = None
+        scale, across = focal, None
+        along = np.broadcast_to(scale * iz, u.shape)
+        away = -along * u
     columns = 0 if not free.cameras else 7 if free.focal_varies else 6
     lens_columns = len(free.lens_columns)
-    out = PixelJacobians(np.empty((len(u), 2, columns + lens_columns + 1 + 3 * free.points)), columns, lens_columns)
+    out = PixelJacobians(np.empty((2, columns + lens_columns + 1 + 3 * free.points, len(iz))), columns, lens_columns)
     wide = out.wide
+
+    def of(vector: np.ndarray, into: np.ndarray) -> None:
+        """d image / d q of a vector (3, M), into (2, M)."""
+        np.multiply(along, vector[:2], out=into)
+        into += away * vector[2]
+        if across is not None:
+            into += across * vector[1::-1]
+
     if free.cameras:
         # d q / d omega = -[q]x
-        x0, x1, x2 = (q[:, None, k] for k in range(3))
-        wide[:, :, 0] = dq[:, :, 2] * x1 - dq[:, :, 1] * x2
-        wide[:, :, 1] = dq[:, :, 0] * x2 - dq[:, :, 2] * x0
-        wide[:, :, 2] = dq[:, :, 1] * x0 - dq[:, :, 0] * x1
-        wide[:, :, 3:6] = dq * x.rho[point][:, None, None] if free.translation else 0.0
+        wide[0, 0], wide[1, 0] = away[0] * q[1], away[1] * q[1] - along[1] * q[2]
+        wide[0, 1], wide[1, 1] = along[0] * q[2] - away[0] * q[0], -away[1] * q[0]
+        wide[0, 2], wide[1, 2] = -along[0] * q[1], along[1] * q[0]
+        if across is not None:
+            wide[0, 0] -= across * q[2]
+            wide[1, 1] += across * q[2]
+            wide[0, 2] += across * q[0]
+            wide[1, 2] -= across * q[1]
+        if free.translation:
+            rho = x.rho.take(point)
+            wide[0, 3], wide[1, 4], wide[:, 5] = along[0] * rho, along[1] * rho, away * rho
+            wide[0, 4] = wide[1, 3] = 0.0 if across is None else across * rho
+        else:
+            wide[:, 3:6] = 0.0
     if columns == 7:
-        wide[:, 0, 6], wide[:, 1, 6] = scale * u, scale * v
+        wide[:, 6] = scale * u
     for at, name in enumerate(free.lens_columns, columns):
         if name == "row_time":
-            wide[:, :, at] = obs.row_shift * np.reshape(row_weight, (-1, 1))
+            wide[:, at] = obs.row_shift.T * row_weight
+        elif name == "focal":
+            wide[:, at] = scale * u
         else:
-            along = {"focal": lambda: scale, "k1": lambda: focal * r2, "k2": lambda: focal * r2 * r2}[name]()
-            wide[:, 0, at], wide[:, 1, at] = along * u, along * v
+            if r2 is None:
+                r2 = (u * u).sum(0)
+            wide[:, at] = focal * (r2 if name == "k1" else r2 * r2) * u
     if free.points:
         # d q / d (e1, e2, rho) = R (e1, e2, origin) + (0, 0, t)
-        basis = np.stack([*x.across, x.origin], 2)
-        by_point = out.by_point
-        by_point[:] = (dq @ x.rotation[cam]) @ basis[point]
-        by_point[:, :, 2] += np.einsum("mki,mi->mk", dq, x.translation[cam])
-        if not free.translation:
-            by_point[:, :, 2] = 0.0
+        none, one = np.zeros((len(x.rho), 1)), np.ones((len(x.rho), 1))
+        for k, e in enumerate(x.across):
+            of(in_cameras(obs, x, np.concatenate([e, none], 1)), out.by_point[:, k])
+        if free.translation:
+            of(in_cameras(obs, x, np.concatenate([x.origin, one], 1)), out.by_point[:, 2])
+        else:
+            out.by_point[:, 2] = 0.0
     return out
 
 
@@ -260,35 +295,44 @@ def depth_residuals(obs: Observations, x: Unknowns, proj: Projection) -> np.ndar
     return x.key_scale[obs.depth_key] * rho / proj.q[at, 2] + x.key_shift[obs.depth_key] - obs.depth_value
 
 
-def depth_jacobians(obs: Observations, x: Unknowns, proj: Projection, free: Freedom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Derivatives of the depth residuals by camera (D, 6 or 7), point (D, 3) and keyframe scale, shift (D, 2)."""
-    at, cam, point = obs.depth_obs, obs.cam[obs.depth_obs], obs.point[obs.depth_obs]
-    q = proj.q[at]
-    rho = np.maximum(x.rho[point], MIN_RHO)
-    by_cam = np.zeros((len(at), 7 if free.focal_varies else 6))
-    by_point = np.zeros((len(at), 3))
-    by_key = np.zeros((len(at), 2))
-    e1, e2 = x.across
-    turned = x.rotation[cam]
-    dz1 = np.einsum("mj,mj->m", turned[:, 2], e1[point])
-    dz2 = np.einsum("mj,mj->m", turned[:, 2], e2[point])
-    dzr = np.einsum("mj,mj->m", turned[:, 2], x.origin[point]) + x.translation[cam, 2]
+@dataclass(frozen=True)
+class DepthJacobians:
+    """Derivatives of the depth residuals: by the camera's unknowns of the given numbers (C', D), by the point's (3, D), by the
+    keyframe's scale and shift (2, D). The camera's other unknowns change no depth."""
+
+    camera_unknowns: tuple[int, ...]
+    by_cam: np.ndarray
+    by_point: np.ndarray
+    by_key: np.ndarray
+
+
+def depth_jacobians(
+    obs: Observations, x: Unknowns, proj: Projection, free: Freedom, row_weight: np.ndarray | float = 1.0
+) -> DepthJacobians:
+    """Derivatives of the depth residuals, each times its row_weight (D,)."""
+    at = obs.depth_obs
+    cam, point = obs.cam[at], obs.point[at]
+    q = proj.q.T[:, at]
+    rho = np.maximum(x.rho.take(point), MIN_RHO)
+    by_point = np.zeros((3, len(at)))
+    by_key = np.zeros((2, len(at)))
     if obs.depth_is_log:
-        by_z, by_rho = 1 / q[:, 2], -1 / rho
-        by_key[:, 0] = -1
+        by_z, by_rho = row_weight / q[2], -row_weight / rho
+        by_key[0] = -row_weight
     else:
-        scale = x.key_scale[obs.depth_key]
-        by_z, by_rho = -scale * rho / q[:, 2] ** 2, scale / q[:, 2]
-        by_key[:, 0], by_key[:, 1] = rho / q[:, 2], 1
-    if free.cameras:
-        by_cam[:, 0], by_cam[:, 1] = by_z * q[:, 1], -by_z * q[:, 0]
-        if free.translation:
-            by_cam[:, 5] = by_z * rho
+        scale = x.key_scale[obs.depth_key] * row_weight
+        by_z, by_rho = -scale * rho / q[2] ** 2, scale / q[2]
+        by_key[0], by_key[1] = rho / q[2] * row_weight, row_weight
+    moving: tuple[int, ...] = () if not free.cameras else (0, 1, 5) if free.translation else (0, 1)
+    by_cam = np.stack([by_z * q[1], -by_z * q[0], by_z * rho])[: len(moving)]
     if free.points:
-        by_point[:, 0], by_point[:, 1] = by_z * dz1, by_z * dz2
+        axis = x.rotation[:, 2].take(cam, axis=0)
+        for k, e in enumerate(x.across):
+            by_point[k] = by_z * np.einsum("mj,mj->m", axis, e.take(point, axis=0))
         if free.translation:
-            by_point[:, 2] = by_z * dzr + by_rho
-    return by_cam, by_point, by_key
+            along = np.einsum("mj,mj->m", axis, x.origin.take(point, axis=0)) + x.translation[cam, 2]
+            by_point[2] = by_z * along + by_rho
+    return DepthJacobians(moving, by_cam, by_point, by_key)
 
 
 def step(x: Unknowns, d_cam: np.ndarray, d_lens: np.ndarray, d_key: np.ndarray, d_point: np.ndarray, free: Freedom) -> Unknowns:

@@ -92,24 +92,25 @@ def reconstruct(
     solve_frames = np.union1d(solve_frames, view.keys).astype(int)
     solving = choose_tracks(view, solve_frames, effort.compete_tracks, tracks, settings.seed)
 
-    def go_on(begun: State) -> State:
+    def go_on(begun: State, show: bool) -> State:
         """From the start's frames to the solve's, with all tracks; movers are told apart by some of them first."""
         rng = np.random.default_rng(settings.seed)
-        progress("adjust", 1, 8)
-        extend(view, begun, solve_frames, usable, model, rng, on_frame=lambda f: preview.solved("adjust", view, begun, colour, f))
-        progress("adjust", 3, 8)
+        shown = (lambda f: preview.solved("adjust", view, begun, colour, f)) if show else (lambda f: None)
+        extend(view, begun, solve_frames, usable, model, rng, on_frame=shown)
+        if show:
+            progress("adjust", 3, 8)
         trim(view, begun, solve_frames, solving, model, rounds=3, iterations=8)
         classify(view, begun, solve_frames, tracks, model)
         return begun
 
-    begun = best.state.copy()
+    def its_mirror() -> State | None:
+        better = better_mirror(view, best.state, model, frames, chosen, tracks)
+        return None if better is None else go_on(better, show=False)
+
+    progress("adjust", 1, 8)
     # the mirror image is tried meanwhile: it is hardly ever the better one
-    state, mirror = side_by_side(
-        lambda job: job(),
-        (lambda: go_on(begun), lambda: better_mirror(view, best.state, model, frames, chosen, tracks)),
-    )
-    if mirror is not None:
-        state = go_on(mirror)
+    state, mirror = side_by_side(lambda job: job(), (lambda: go_on(best.state.copy(), show=True), its_mirror))
+    state = state if mirror is None else mirror
     watch.lap("adjust")
     preview.solved("adjust", view, state, colour, int(solve_frames[len(solve_frames) // 2]))
     progress("check", 1, 8)

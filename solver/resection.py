@@ -22,11 +22,12 @@ def _weights(obs: Observations, proj: Projection, loss: str, width: float) -> tu
     return np.where(proj.behind, 1e3, obs.weight * cost), np.where(proj.behind, 0.0, obs.weight * weight)
 
 
-def _group_sum(values: np.ndarray, order: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    out = np.zeros((len(bounds) - 1,) + values.shape[1:])
+def _group_sum(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Sums (G, ...) of values (..., M) between bounds (G + 1,)."""
+    out = np.zeros((len(bounds) - 1, *values.shape[:-1]))
     seen = np.diff(bounds) > 0
     if seen.any():
-        out[seen] = np.add.reduceat(values[order], bounds[:-1][seen], axis=0)
+        out[seen] = np.moveaxis(np.add.reduceat(values, bounds[:-1][seen], axis=-1), -1, 0)
     return out
 
 
@@ -69,7 +70,7 @@ def resect(
     def costs(state: Unknowns) -> tuple[np.ndarray, Projection, np.ndarray]:
         proj = project(obs, state)
         cost, weight = _weights(obs, proj, loss, width)
-        total = _group_sum(cost, order, bounds)
+        total = _group_sum(cost[order], bounds)
         if focal:
             total = total + ((state.log_focal - start) / focal_sigma) ** 2
         return total, proj, weight
@@ -80,11 +81,11 @@ def resect(
     for _ in range(iterations):
         root = np.sqrt(weight) / obs.sigma_px
         wide = pixel_jacobians(obs, x, proj, free_columns, root).wide
-        wide[:, :, -1] = proj.residual * root[:, None]
-        wide = wide[order]
+        wide[:, -1] = proj.residual.T * root
+        wide = wide.take(order, axis=2)
         for f in range(obs.cam_count):
-            rows = wide[bounds[f] : bounds[f + 1]].reshape(-1, wide.shape[2])
-            products[f] = rows.T @ rows
+            j = wide[:, :, bounds[f] : bounds[f + 1]]
+            products[f] = j[0] @ j[0].T + j[1] @ j[1].T
         hessian, gradient = products[:, :-1, :-1].copy(), products[:, :-1, -1].copy()
         if focal:
             hessian[:, 6, 6] += focal_sigma**-2
@@ -126,23 +127,22 @@ def refine_points(
     damping = np.full(obs.point_count, 1e-4)
     cost = bounds = None
     for _ in range(iterations):
-        order = np.arange(len(obs.point))
         if cost is None:
             bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
             proj = project(obs, x)
             each, weight = _weights(obs, proj, loss, width)
-            cost = _group_sum(each, order, bounds)
+            cost = _group_sum(each, bounds)
         root = np.sqrt(weight) / obs.sigma_px
         wide = pixel_jacobians(obs, x, proj, free, root).wide
-        wide[:, :, 0] = proj.residual * root[:, None]
-        products = _group_sum(wide[:, :, 1:].transpose(0, 2, 1) @ wide, order, bounds)
+        wide[:, 0] = proj.residual.T * root
+        products = _group_sum(np.einsum("rim,rjm->ijm", wide[:, 1:], wide), bounds)
         gradient, hessian = products[:, :, 0], products[:, :, 1:]
         d = _solve_small(hessian, gradient, damping)
         d[:, :2] = np.clip(d[:, :2], -0.2, 0.2)
         trial = step(x, no_cam, np.zeros(0), no_key, d, free)
         trial_proj = project(obs, trial)
         trial_each, trial_weight = _weights(obs, trial_proj, loss, width)
-        trial_cost = _group_sum(trial_each, order, bounds)
+        trial_cost = _group_sum(trial_each, bounds)
         better = trial_cost < cost
         damping = np.where(better, np.maximum(damping / 6, 1e-9), np.minimum(damping * 8, 1e6))
         gain = np.where(better, (cost - trial_cost) / np.maximum(cost, 1e-9), 0.0)
@@ -182,7 +182,7 @@ def point_information(obs: Observations, x: Unknowns) -> np.ndarray:
     proj = project(obs, x)
     by_point = pixel_jacobians(obs, x, proj, free, 1 / obs.sigma_px).by_point
     bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
-    h = _group_sum(by_point.transpose(0, 2, 1) @ by_point, np.arange(len(obs.point)), bounds)
+    h = _group_sum(np.einsum("rim,rjm->ijm", by_point, by_point), bounds)
     i = np.arange(3)
     h[:, i, i] += 1e-12 * (1 + h[:, i, i])
     # information of rho once the direction is free as well

@@ -103,14 +103,17 @@ class ShotView:
         return velocity * (self.tracks.xy[:, 1] / self.height - 0.5)[:, None] / np.array([1.0, self.pixel_aspect])
 
     def problem(self, frames: np.ndarray, tracks: np.ndarray, *, min_views: int = 2, depth: bool = True) -> Problem:
-        """Observations of the given tracks (N,) bool in the given frames (ascending indices)."""
+        """Observations of the given tracks (N,) bool in the given frames (ascending indices).
+
+        Points are in the order of when they were last and first seen: an adjustment takes them in such portions.
+        """
         cam_of = np.full(self.frame_count, -1)
         cam_of[frames] = np.arange(len(frames))
         t = self.tracks
         rows = np.nonzero((cam_of[t.frame_index] >= 0) & tracks[t.track])[0]
         views = np.bincount(t.track[rows], minlength=t.track_count)
         rows = rows[views[t.track[rows]] >= min_views]
-        kept, point = np.unique(t.track[rows], return_inverse=True)
+        rows, kept, point = self._by_place_in_time(rows)
         cam = cam_of[t.frame_index[rows]]
         obs = Observations.without_depth(
             cam, point, self.xy[rows], self.sigma[rows], self.row_shift[rows], len(frames), len(kept)
@@ -132,6 +135,18 @@ class ShotView:
                 key_count=len(keys),
             )
         return Problem(obs, np.asarray(frames), kept, rows, keys)
+
+    def _by_place_in_time(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows (M',) of the tracks, ascending, in the order of their tracks' last and first frames; the tracks in that order
+        (P',); which of those each row is of (M',)."""
+        track, frame = self.tracks.track[rows], self.tracks.frame_index[rows]
+        begins = np.flatnonzero(np.diff(track, prepend=-1))
+        length = np.diff(begins, append=len(rows))
+        order = np.lexsort((frame[begins], frame[begins + length - 1]))
+        begins, length = begins[order], length[order]
+        point = np.repeat(np.arange(len(order)), length)
+        place = np.arange(len(rows)) + np.repeat(begins - (np.cumsum(length) - length), length)
+        return rows[place], track[begins], point
 
 
 @dataclass

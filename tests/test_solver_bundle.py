@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from solver.bundle import Adjustment
+from solver import bundle_model
+from solver.bundle import POINTS_PER_WINDOW, Adjustment
 from solver.bundle_model import Freedom, Observations, Unknowns, depth_residuals, project, rotation_exp, step
 
 
@@ -131,9 +132,19 @@ def test_projection_agrees_with_opencv():
         np.testing.assert_allclose(obs.xy[rows], expected[:, 0], atol=1e-8)
 
 
+def test_points_that_few_cameras_see_are_projected_alike(monkeypatch):
+    """All pairs of a camera and a point at once, or each observation's alone: the quicker way is taken, both say the same."""
+    obs, x = make_scene(depth=None)
+    together = project(obs, x)
+    monkeypatch.setattr(bundle_model, "MOST_UNSEEN", 0)
+    alone = project(obs, x)
+    np.testing.assert_allclose(together.residual, alone.residual, atol=1e-9)
+    np.testing.assert_allclose(together.q, alone.q, atol=1e-12)
+
+
 @pytest.mark.parametrize("depth", ["log", "disparity"])
 def test_eliminating_points_equals_a_dense_solve(depth):
-    obs, x = make_scene(depth=depth, points=30)
+    obs, x = make_scene(depth=depth, points=2 * POINTS_PER_WINDOW + 20)
     rng = np.random.default_rng(1)
     obs = replace(obs, xy=obs.xy + rng.normal(size=obs.xy.shape))
     adj = Adjustment(obs, ALL_FREE)
@@ -144,13 +155,13 @@ def test_eliminating_points_equals_a_dense_solve(depth):
     dense[:n, :n] = lin.camera
     for m in range(len(obs.cam)):
         c, q = obs.cam[m] * adj.d, n + 3 * obs.point[m]
-        dense[c : c + adj.d, q : q + 3] += lin.cross[m]
+        dense[c : c + adj.d, q : q + 3] += lin.cross[:, :, m]
     for j in range(p):
         dense[adj.lens_at : adj.key_at, n + 3 * j : n + 3 * j + 3] += lin.cross_lens[j]
         dense[n + 3 * j : n + 3 * j + 3, n + 3 * j : n + 3 * j + 3] = lin.point[j]
     for i, m in enumerate(obs.depth_obs):
         k, q = adj.key_at + 2 * obs.depth_key[i], n + 3 * obs.point[m]
-        dense[k : k + 2, q : q + 3] += lin.cross_key[i]
+        dense[k : k + 2, q : q + 3] += lin.cross_key[:, :, i]
     dense[n:, :n] = dense[:n, n:].T
     damping = 1e-3
     diagonal = np.diag(dense)
