@@ -135,15 +135,20 @@ class StreakMatcher:
         self.looks += 1
         grid = PatchGrid(self.radius_px)
         few = [replace(p, rows=p.rows[:16]) for p in telling]
-        alike = [np.mean([np.median(self._match(pair, p, share, grid).ncc) for p in few]) for share in SHUTTERS]
+        ends = np.cumsum([len(p.rows) for p in few])[:-1]
+        alike = []
+        for share in SHUTTERS:
+            found = self._found([_both_blurred(pair, p, share, grid) for p in few], grid)
+            alike.append(np.mean([np.median(ncc) for ncc in np.split(found.ncc, ends)]))
         self.score += max(p.change_px for p in telling) * (np.array(alike) - max(alike))
 
     def match(self, pair: Streaks) -> Refined:
         """From the frame before, not from the first appearance: what streaks look like changes too fast."""
         parts = pair.parts
-        longest = self.share * max(np.hypot(*p.now_px) for p in parts)
-        found = [self._match(pair, p, self.share, self._grid(longest)) for p in parts]
-        return self._joined(found, [p.rows for p in parts], [self.share * np.hypot(*p.now_px) for p in parts])
+        lengths = [self.share * float(np.hypot(*p.now_px)) for p in parts]
+        grid = self._grid(max(lengths))
+        found = self._found([_both_blurred(pair, p, self.share, grid) for p in parts], grid)
+        return self._in_order(found, [p.rows for p in parts], lengths)
 
     def match_sharp(
         self, sharp: np.ndarray, now: np.ndarray, xy: np.ndarray, velocity: np.ndarray, acceleration: np.ndarray
@@ -153,40 +158,72 @@ class StreakMatcher:
         parts = picture_parts(xy, now.shape)
         speed = [np.median(velocity[rows], axis=0) for rows in parts]
         lengths = [self.share * float(np.hypot(*v)) for v in speed]
-        found = []
+        grid = self._grid(max(lengths))
+        pieces = []
         for rows, v, length in zip(parts, speed, lengths, strict=True):
-            grid = self._grid(max(lengths))
             margin = grid.radius + 0.5 * length + ROOM_PX
             old, at = _crop(sharp, xy[rows], margin)
             new, _ = _crop(now, xy[rows], margin)
             blurred = path_blur(old, v, np.median(acceleration[rows], axis=0), self.share)
-            still = np.tile(np.eye(2), (len(rows), 1, 1))
-            moved = self.refine(new, make_templates(blurred, xy[rows] - at, grid), xy[rows] - at, still, grid=grid)
-            found.append(replace(moved, xy=moved.xy + at))
-        return self._joined(found, parts, lengths)
+            pieces.append(_Piece(blurred, xy[rows] - at, new, xy[rows] - at, at))
+        return self._in_order(self._found(pieces, grid), parts, lengths)
+
+    def _found(self, pieces: list[_Piece], grid: PatchGrid) -> Refined:
+        """Where the points of all pieces are in the whole picture, piece after piece. All are laid on one sheet first: patches
+        are quicker together."""
+        old, old_at = _sheet([p.old for p in pieces], grid.radius)
+        new, new_at = _sheet([p.new for p in pieces], grid.radius)
+        known = np.concatenate([p.xy_old + at for p, at in zip(pieces, old_at, strict=True)])
+        start = np.concatenate([p.xy_new + at for p, at in zip(pieces, new_at, strict=True)])
+        whole = np.concatenate([np.tile(p.new_at - at, (len(p.xy_new), 1)) for p, at in zip(pieces, new_at, strict=True)])
+        still = np.tile(np.eye(2), (len(start), 1, 1))
+        found = self.refine(new, make_templates(old, known, grid), start, still, grid=grid)
+        return replace(found, xy=found.xy + whole)
 
     def _grid(self, streak_px: float) -> PatchGrid:
         """Streaks leave little to see along the motion: look at more of the picture, as much as they are long."""
         return PatchGrid(int(np.clip(round(0.6 * streak_px), self.radius_px, 2.5 * self.radius_px)))
 
     @staticmethod
-    def _joined(found: list[Refined], rows: list[np.ndarray], streak_px: list[float]) -> Refined:
-        """What was found in the parts of the picture, in the points' order, as exactly as streaks so long can be located."""
+    def _in_order(found: Refined, rows: list[np.ndarray], streak_px: list[float]) -> Refined:
+        """What was found part by part, in the points' order, as exactly as streaks so long can be located."""
         order = np.argsort(np.concatenate(rows))
-        joined = Refined(*(np.concatenate([getattr(f, field.name) for f in found])[order] for field in fields(Refined)))
-        streak = np.concatenate([np.full(len(r), length) for r, length in zip(rows, streak_px, strict=True)])[order]
-        return replace(joined, sigma_px=np.hypot(joined.sigma_px, STREAK_ERROR * streak))
+        ordered = Refined(*(getattr(found, field.name)[order] for field in fields(Refined)))
+        streak = np.repeat(streak_px, [len(r) for r in rows])[order]
+        return replace(ordered, sigma_px=np.hypot(ordered.sigma_px, STREAK_ERROR * streak))
 
-    def _match(self, pair: Streaks, part: _Part, share: float, grid: PatchGrid) -> Refined:
-        """A part of the frame before, blurred as this one is, against this one, blurred as that one was."""
-        rows, reach = part.rows, max(np.hypot(*part.before_px), np.hypot(*part.now_px))
-        margin = grid.radius + 0.5 * reach + ROOM_PX
-        old, at_old = _crop(pair.before, pair.xy_before[rows], margin)
-        new, at_new = _crop(pair.now, pair.xy_now[rows], margin)
-        templates = make_templates(line_blur(old, share * part.now_px), pair.xy_before[rows] - at_old, grid)
-        still = np.tile(np.eye(2), (len(rows), 1, 1))
-        found = self.refine(line_blur(new, share * part.before_px), templates, pair.xy_now[rows] - at_new, still, grid=grid)
-        return replace(found, xy=found.xy + at_new)
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of two pictures (float32): `old`, with points at xy_old (n, 2) px in it, is sought in `new`, from xy_new (n, 2) on;
+    new_at (2,): where the whole picture has `new`'s first pixel."""
+
+    old: np.ndarray
+    xy_old: np.ndarray
+    new: np.ndarray
+    xy_new: np.ndarray
+    new_at: np.ndarray
+
+
+def _both_blurred(pair: Streaks, part: _Part, share: float, grid: PatchGrid) -> _Piece:
+    """A part of the frame before, blurred as this one is, and of this one, blurred as that one was."""
+    margin = grid.radius + 0.5 * max(np.hypot(*part.before_px), np.hypot(*part.now_px)) + ROOM_PX
+    xy_old, xy_new = pair.xy_before[part.rows], pair.xy_now[part.rows]
+    old, old_at = _crop(pair.before, xy_old, margin)
+    new, new_at = _crop(pair.now, xy_new, margin)
+    blurred = line_blur(old, share * part.now_px), line_blur(new, share * part.before_px)
+    return _Piece(blurred[0], xy_old - old_at, blurred[1], xy_new - new_at, new_at)
+
+
+def _sheet(pictures: list[np.ndarray], border_px: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Pictures one above the other, their edges carried on for border_px at least, and where the first pixel of each lies."""
+    width = max(p.shape[1] for p in pictures)
+    framed = [
+        cv2.copyMakeBorder(p, border_px, border_px, border_px, border_px + width - p.shape[1], cv2.BORDER_REPLICATE)
+        for p in pictures
+    ]
+    tops = np.cumsum([0, *(len(f) for f in framed[:-1])])
+    return np.concatenate(framed), [np.array([border_px, top + border_px], float) for top in tops]
 
 
 def _crop(image: np.ndarray, xy: np.ndarray, margin_px: float) -> tuple[np.ndarray, np.ndarray]:

@@ -19,10 +19,10 @@ from .blur import STREAK_ERROR, StreakMatcher, Streaks, streaks
 from .detect import image_noise, spread_corners
 from .flow import Flow, Picture, follow, lucas_kanade, prepare
 from .gap import bridge, carry, carry_warp
-from .parallel import ahead
+from .parallel import ahead, side_by_side
 from .patches import PatchGrid, Refined, Templates, make_templates, refine
 from .types import Tracks
-from .whip import LONGEST, Passing, placed
+from .whip import LONGEST, Passing, Race, placed
 
 DRAFT_SIDE_PX = 960  # a draft looks at pictures of at most this size
 # Motion per frame from which blur is reckoned with, over the patch radius: streaks may be longer than a third of a patch then.
@@ -147,8 +147,10 @@ class Tracker:
         self.blur = StreakMatcher(options.patch_radius_px, self._refine)
         self.racing = False
         self.race_began = 0
+        self.race_ended = -LOOK_BACK_FRAMES
         self.sharp: tuple[np.ndarray, _Live] | None = None  # the last frame before the picture raced, and its tracks
         self.passing: list[Passing] = []  # the frames of a race so far
+        self.races: list[Race] = []  # and those of earlier ones
         self.scale = np.ones(2)  # the clip's size over the tracked one
         self.next_id = 0
         self.wanted = options.tracks_wanted
@@ -228,6 +230,8 @@ class Tracker:
             gone = np.r_[gone, keep[~good]]
         else:
             self.live = _Live.empty()
+        if slowed:
+            self.race_ended = self.index
         self.racing = fast
         self._remember(live.take(gone))
         if slowed and self.sharp is not None:
@@ -402,19 +406,26 @@ class Tracker:
         self.rejoined += int(sure.sum())
 
     def _watch_race(self, fine: np.ndarray) -> None:
-        """Keep the frames of a race; once it is over, say anew where the tracks were in them."""
+        """Keep the frames of a race: once all is tracked, they say anew where the tracks were in them."""
         if not self.passing:
             return
         self.passing.append(Passing(self.index, fine, self.live.id, self.live.xy))
         if not self.racing:
-            self._place_anew(ended=True)
+            self._passed(ended=True)
         elif len(self.passing) > LONGEST:
             self.passing = []
 
-    def _place_anew(self, *, ended: bool) -> None:
-        """In streaks, sharp pictures know better than the frame before."""
-        there = placed(self.passing, self.blur, self.options.min_ncc, ended=ended) if self.blur.share else {}
+    def _passed(self, *, ended: bool) -> None:
+        """A race is over; earlier ones that would take much memory are worked off."""
+        if sum(len(r.passing) for r in self.races) + len(self.passing) > LONGEST:
+            self._place_anew(map)
+        self.races.append(Race(self.passing, ended))
         self.passing = []
+
+    def _place_anew(self, each: Callable) -> None:
+        """In streaks, sharp pictures know better than the frame before."""
+        there = placed(self.races, self.blur, self.options.min_ncc, each) if self.blur.share else {}
+        self.races = []
         self.records = [r for r in self.records if r[1] not in there]
         for index, found in there.items():
             self._record(found.id, found.xy, found.sigma_px, index)
@@ -463,7 +474,8 @@ class Tracker:
         ids, xy = self.looked_back
         _, now, then = np.intersect1d(self.live.id, ids, assume_unique=True, return_indices=True)
         self.looked_back = self.live.id, self.live.xy
-        if len(now) < 30 or self.wanted > self.options.tracks_wanted:
+        raced = self.racing or self.index - self.race_ended <= LOOK_BACK_FRAMES
+        if len(now) < 30 or self.wanted > self.options.tracks_wanted or raced:  # streaks are too rough to judge by
             return
         sides = xy[then], self.live.xy[now]
         threshold_px = max(self.last.gray.shape) / 1280
@@ -474,7 +486,7 @@ class Tracker:
 
     def _replenish(self, picture: Picture, ignore: np.ndarray | None) -> None:
         image, gray, fine = picture.image, picture.gray, picture.fine
-        wanted = self.wanted
+        wanted = self.wanted // 2 if self.racing else self.wanted  # streaks take long, and are placed anew afterwards
         h, w = gray.shape
         n = len(self.live.id)
         since = self.index - self.last_detection
@@ -535,7 +547,12 @@ class Tracker:
     def result(self, frame_numbers: np.ndarray, min_length: int = 3) -> TrackedClip:
         """All tracks of at least min_length frames, in COLMAP's pixel convention."""
         if self.passing:
-            self._place_anew(ended=False)
+            self._passed(ended=False)
+        if self.races:
+            threads = cv2.getNumThreads()
+            cv2.setNumThreads(1)  # its threads would be missing in another process
+            self._place_anew(side_by_side)
+            cv2.setNumThreads(threads)
         ids = np.concatenate([r[0] for r in self.records]) if self.records else np.zeros(0, int)
         index = np.concatenate([np.full(len(r[0]), r[1]) for r in self.records]) if self.records else np.zeros(0, int)
         xy = np.concatenate([r[2] for r in self.records]) if self.records else np.zeros((0, 2))

@@ -7,6 +7,7 @@ its points take while the shutter is open. That also shows points in the streaks
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -42,29 +43,46 @@ class Placed:
     sigma_px: np.ndarray
 
 
-def placed(passing: list[Passing], matcher: StreakMatcher, min_ncc: float, *, ended: bool) -> dict[int, Placed]:
-    """By frame index, tracks of the sharp pictures in the streaked ones: the first of `passing` is sharp, and where the race has
-    ended the last. Frames that nothing joins to a sharp one are not in it."""
-    steps = [_step(a, b) for a, b in pairwise(passing)]
-    sides = [_one_way(passing, steps, matcher, min_ncc)]
-    if ended:
-        back = [None if step is None else np.linalg.inv(step) for step in steps[::-1]]
-        sides.append({len(passing) - 1 - k: there for k, there in _one_way(passing[::-1], back, matcher, min_ncc).items()})
-    else:
-        sides.append({})
-    out = {}
-    for k in range(1, len(passing) - ended):
-        before, after = (side.get(k) for side in sides)
-        nearer, other = (before, after) if k <= len(passing) / 2 else (after, before)
-        if nearer is None:
-            nearer, other = other, nearer
-        if nearer is None:
-            continue
-        if other is not None:
-            more = ~np.isin(other.id, nearer.id)
-            nearer = Placed(*(np.concatenate([getattr(nearer, n), getattr(other, n)[more]]) for n in ("id", "xy", "sigma_px")))
-        out[passing[k].index] = nearer
+@dataclass(frozen=True)
+class Race:
+    """Frames in which the picture raced: the first of `passing` is sharp, and where the race has ended the last."""
+
+    passing: list[Passing]
+    ended: bool
+
+
+def placed(
+    races: list[Race], matcher: StreakMatcher, min_ncc: float, each: Callable[[Callable, Iterable], Iterable] = map
+) -> dict[int, Placed]:
+    """By frame index, tracks of the sharp pictures in the streaked ones. Frames that nothing joins to a sharp one are not in it.
+
+    each: how the ways through the races, forth and back, are gone: one after the other, or side by side.
+    """
+    ways = [(n, back) for n, race in enumerate(races) for back in (False, True) if race.ended or not back]
+
+    def go(way: tuple[int, bool]) -> dict[int, Placed]:
+        passing = races[way[0]].passing
+        found = _one_way(passing[::-1] if way[1] else passing, matcher, min_ncc)
+        return {passing[len(passing) - 1 - k if way[1] else k].index: there for k, there in found.items()}
+
+    gone = dict(zip(ways, each(go, ways), strict=True))
+    out: dict[int, Placed] = {}
+    for n, race in enumerate(races):
+        for k in range(1, len(race.passing) - race.ended):
+            index = race.passing[k].index
+            sides = [gone.get((n, back), {}).get(index) for back in (False, True)]
+            nearer, other = sides if k <= len(race.passing) / 2 else sides[::-1]
+            if nearer is None:
+                nearer, other = other, None
+            if nearer is not None:
+                out[index] = nearer if other is None else _with_more(nearer, other)
     return out
+
+
+def _with_more(nearer: Placed, other: Placed) -> Placed:
+    """The tracks of the one, and those of the other that the one has not."""
+    more = ~np.isin(other.id, nearer.id)
+    return Placed(*(np.concatenate([getattr(nearer, n), getattr(other, n)[more]]) for n in ("id", "xy", "sigma_px")))
 
 
 def _step(a: Passing, b: Passing) -> np.ndarray | None:
@@ -81,8 +99,9 @@ def _homography(source: np.ndarray, target: np.ndarray) -> np.ndarray | None:
     return found
 
 
-def _one_way(passing: list[Passing], steps: list[np.ndarray | None], matcher: StreakMatcher, min_ncc: float) -> dict[int, Placed]:
-    """By place in `passing`, tracks of its first frame in those after it; steps lead from each to the next."""
+def _one_way(passing: list[Passing], matcher: StreakMatcher, min_ncc: float) -> dict[int, Placed]:
+    """By place in `passing`, tracks of its first frame in those after it."""
+    steps = [_step(a, b) for a, b in pairwise(passing)]
     sharp = passing[0]
     few = np.unique(np.linspace(0, len(sharp.id) - 1, min(len(sharp.id), ENOUGH)).round().astype(int))
     ids, known = sharp.id[few], sharp.xy[few].astype(np.float64)

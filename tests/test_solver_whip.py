@@ -7,7 +7,7 @@ import pytest
 
 from solver.blur import StreakMatcher, path_blur
 from solver.patches import refine, smooth
-from solver.whip import LONGEST, Passing, placed
+from solver.whip import LONGEST, Passing, Race, placed
 from tests.test_solver_tracking import texture
 
 WIDTH, HEIGHT, SHARE = 360, 260, 0.5
@@ -54,7 +54,7 @@ def errors(found, k: int, at: np.ndarray) -> np.ndarray:
 
 def test_sharp_pictures_say_where_points_are_in_the_streaks(passing):
     frames, at = passing
-    there = placed(frames, matcher(), 0.8, ended=True)
+    there = placed([Race(frames, ended=True)], matcher(), 0.8)
     assert sorted(there) == list(range(11, 19))
     for k in range(1, 9):
         off = errors(there[10 + k], k, at)
@@ -68,14 +68,14 @@ def test_sharp_pictures_say_where_points_are_in_the_streaks(passing):
 
 def test_points_that_nothing_followed_are_found_as_well(passing):
     frames, _ = passing
-    there = placed(frames, matcher(), 0.8, ended=True)
+    there = placed([Race(frames, ended=True)], matcher(), 0.8)
     odd = there[12].id[there[12].id % 2 == 1]
     assert len(odd) > 20
 
 
 def test_a_clip_that_ends_in_the_whip_is_placed_from_its_beginning(passing):
     frames, at = passing
-    there = placed(frames[:5], matcher(), 0.8, ended=False)
+    there = placed([Race(frames[:5], ended=False)], matcher(), 0.8)
     assert sorted(there) == [11, 12, 13, 14]
     assert set(there[14].id) <= set(frames[0].id)
     assert np.median(np.abs(errors(there[14], 4, at)[:, 0])) < 0.5
@@ -84,5 +84,5 @@ def test_a_clip_that_ends_in_the_whip_is_placed_from_its_beginning(passing):
 def test_frames_that_nothing_joins_are_left_out(passing):
     frames, _ = passing
     torn = [f if k != 4 else Passing(f.index, f.fine, f.id[:3], f.xy[:3]) for k, f in enumerate(frames)]
-    assert sorted(placed(torn, matcher(), 0.8, ended=True)) == [11, 12, 13, 15, 16, 17, 18]
+    assert sorted(placed([Race(torn, ended=True)], matcher(), 0.8)) == [11, 12, 13, 15, 16, 17, 18]
     assert len(LEFT) < LONGEST
