@@ -158,7 +158,9 @@ def _done_before(store: Path) -> tuple[float, float]:
 
 def _watch(command: list[str], sink: BinaryIO, folder: Path, limit_s: float) -> tuple[int, float | None]:
     """Run to the end or to the limit; (exit code, peak resident memory in MB where the system tells)."""
-    process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder)
+    # as where a peer is installed: what Python compiled once it finds again
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder, env=kept)
     deadline = time.monotonic() + limit_s
     # Not what wait4 says of the child: there it begins with the bench's own memory, from before the program was loaded.
     status = Path(f"/proc/{process.pid}/status")
@@ -168,7 +170,7 @@ def _watch(command: list[str], sink: BinaryIO, folder: Path, limit_s: float) -> 
             process.kill()
             deadline = float("inf")
         peak_mb = _high_water_mb(status) or peak_mb
-        time.sleep(0.05)
+        time.sleep(0.01)
     return process.returncode, peak_mb
 
 
