@@ -9,12 +9,14 @@ For the same clip, settings, seed and machine all bytes are the same, except `ti
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import shutil
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,13 +28,14 @@ from .errors import EXIT_OUTPUT, HoldfastError
 from .lifetime import finishing, on_end
 from .load import load_document, load_solution
 from .poses import focal_xy, world_from_cam
-from .types import Solution
+from .types import AlignedDepth, Solution
 
 __all__ = ["load_document", "load_solution", "prepare_output", "solve_document", "stable_part", "write_solution"]
 
 RESULT_FILES = ("solve.json", "points.ply", "points.npz", "tracks.npz", "depth")
 _STAGING_PREFIX = ".holdfast-"
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+_ZIP_LEVEL = 1  # numbers pack hardly better however long it takes
 
 
 def prepare_output(folder: str | os.PathLike) -> Path:
@@ -171,16 +174,13 @@ def write_solution(solution: Solution, folder: str | os.PathLike, warnings: tupl
     take_back = on_end(lambda: shutil.rmtree(staging, ignore_errors=True))
     try:
         _write_points(solution, staging)
-        _write_tracks(solution, staging)
         if solution.depth_maps:
             (staging / "depth").mkdir()
-        for depth in solution.depth_maps:
-            arrays = {"depth": _compact(depth.depth), "scale": depth.scale, "shift": depth.shift, "spread": depth.spread}
-            if depth.confidence is not None:
-                arrays["confidence"] = depth.confidence.astype(np.float16)
-            if depth.network is not None:
-                arrays |= {"network": _compact(depth.network), "kind": np.array(depth.kind)}
-            write_npz(staging / "depth" / f"{depth.frame:06d}.npz", arrays)
+        with ThreadPoolExecutor(2) as pool:  # packing lets go of Python's lock
+            written = [pool.submit(_write_tracks, solution, staging)]
+            written += [pool.submit(_write_depth, depth, staging / "depth") for depth in solution.depth_maps]
+        for job in written:
+            job.result()
         text = json.dumps(solve_document(solution, warnings), indent=1, allow_nan=False, ensure_ascii=False)
         (staging / "solve.json").write_text(text + "\n", encoding="utf-8")
         for file in staging.rglob("*"):
@@ -278,15 +278,24 @@ def _write_tracks(solution: Solution, folder: Path) -> None:
     )
 
 
+def _write_depth(depth: AlignedDepth, folder: Path) -> None:
+    arrays = {"depth": _compact(depth.depth), "scale": depth.scale, "shift": depth.shift, "spread": depth.spread}
+    if depth.confidence is not None:
+        arrays["confidence"] = depth.confidence.astype(np.float16)
+    if depth.network is not None:
+        arrays |= {"network": _compact(depth.network), "kind": np.array(depth.kind)}
+    write_npz(folder / f"{depth.frame:06d}.npz", arrays)
+
+
 def write_npz(path: Path, arrays: dict[str, Any]) -> None:
     """A compressed .npz whose bytes depend on the arrays alone (zip entries carry no clock)."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy", _ZIP_TIME)
-            entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            with archive.open(entry, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.asanyarray(array), allow_pickle=False)
+            archive.writestr(entry, content.getbuffer(), zipfile.ZIP_DEFLATED, _ZIP_LEVEL)
 
 
 def json_ready(value: Any) -> Any:

@@ -75,24 +75,24 @@ def _solve(options: argparse.Namespace, reporter: Reporter, log: RunLog, exact_c
     if options.threads > 0:
         cv2.setNumThreads(options.threads)
     reporter("open", 0, 1)
-    clip = open_clip(options.clip, options.start, options.end, options.step, reporter, exact_count=exact_count)
-    settings = make_settings(options, clip.info)
-    masks = None
-    if options.mask:
-        from .masks import open_masks
-
-        masks = open_masks(options.mask, clip.info, reporter)
-    more = {}
-    if getattr(options, "user_tracks", None):
-        from .user_tracks import read_user_tracks
-
-        more["user_tracks"] = read_user_tracks(options.user_tracks, clip.info.width, clip.info.height)
     from .depth import open_depth_source
 
-    with ThreadPoolExecutor(1) as pool:  # a network takes as long to load as the rest of the solver
+    with ThreadPoolExecutor(1) as pool:  # a network takes as long to load as all else
         opening = pool.submit(
             open_depth_source, options.depth_model, options.depth_maps, options.device, options.threads, reporter
         )
+        clip = open_clip(options.clip, options.start, options.end, options.step, reporter, exact_count=exact_count)
+        settings = make_settings(options, clip.info)
+        masks = None
+        if options.mask:
+            from .masks import open_masks
+
+            masks = open_masks(options.mask, clip.info, reporter)
+        more = {}
+        if getattr(options, "user_tracks", None):
+            from .user_tracks import read_user_tracks
+
+            more["user_tracks"] = read_user_tracks(options.user_tracks, clip.info.width, clip.info.height)
         from .pipeline import solve
 
         depth = opening.result()
