@@ -31,7 +31,7 @@ class HeldAdjustment(Adjustment):
         lin.camera[:, c] = 0.0
         lin.camera[c, c] = 1.0
         lin.gradient[c] = 0.0
-        lin.cross[self.held[self.obs.cam]] = 0.0
+        lin.cross[:, :, self.held[self.obs.cam]] = 0.0
         return lin
 
 

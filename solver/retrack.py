@@ -12,9 +12,10 @@ import numpy as np
 
 from .edits import rows_of_tracks
 from .flow import Picture, prepare
+from .live import Live
 from .parallel import use_cores
 from .patches import make_templates
-from .tracking import Tracker, TrackingOptions, _Live
+from .tracking import Tracker, TrackingOptions
 from .types import LABEL_STATIC, ClipInfo, Progress, Settings, Solution, Tracks
 
 SAME_PLACE_PX = 0.7  # a followed point that is farther than this from where it was seen in the kept part is another one
@@ -41,15 +42,7 @@ class SeededTracker(Tracker):
         if self.index == 0 and len(self.seeds):
             n = len(self.seeds)
             xy = self.seeds.astype(float)
-            self.live = _Live(
-                np.arange(n),
-                xy,
-                np.zeros_like(xy),
-                np.tile(np.eye(2), (n, 1, 1)),
-                np.zeros(n, int),
-                xy.copy(),
-                make_templates(picture.fine, xy, self.grid),
-            )
+            self.live = Live.born(np.arange(n), xy, 0, make_templates(picture.fine, xy, self.grid))
             self.next_id = n
             self.colours.append(np.zeros((n, 3), np.uint8))  # theirs are known
             self._record(self.live.id, xy, np.full(n, 0.05))

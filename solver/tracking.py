@@ -18,11 +18,13 @@ import numpy as np
 from .blur import STREAK_ERROR, StreakMatcher, Streaks, streaks
 from .detect import image_noise, spread_corners
 from .flow import Flow, Picture, follow, lucas_kanade, prepare
-from .gap import bridge, carry, carry_warp
+from .live import Live
+from .lost import Expected, Lost
 from .parallel import ahead, side_by_side
 from .patches import PatchGrid, Refined, Templates, make_templates, refine
+from .race import RaceWatch
 from .types import Tracks
-from .whip import LONGEST, Passing, Race, placed
+from .whip import Race, placed
 
 DRAFT_SIDE_PX = 960  # a draft looks at pictures of at most this size
 # Motion per frame from which blur is reckoned with, over the patch radius: streaks may be longer than a third of a patch then.
@@ -82,47 +84,6 @@ class TrackedClip:
     bridged_by_descriptors: tuple[int, ...]  # frame indices where the motion was too large for Lucas-Kanade
 
 
-@dataclass
-class _Live:
-    """The tracks of the moment, row by row."""
-
-    id: np.ndarray
-    xy: np.ndarray  # (n, 2) OpenCV px
-    velocity: np.ndarray  # (n, 2) px per frame
-    affine: np.ndarray  # (n, 2, 2) from first appearance
-    ref_frame: np.ndarray
-    ref_xy: np.ndarray
-    templates: Templates | None
-
-    @staticmethod
-    def empty() -> _Live:
-        return _Live(
-            np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0, int), np.zeros((0, 2)), None
-        )
-
-    def take(self, index: np.ndarray) -> _Live:
-        return _Live(
-            self.id[index],
-            self.xy[index],
-            self.velocity[index],
-            self.affine[index],
-            self.ref_frame[index],
-            self.ref_xy[index],
-            self.templates.take(index) if self.templates is not None else None,
-        )
-
-    def join(self, other: _Live) -> _Live:
-        if other.templates is None:
-            return self
-        return _Live(
-            *(
-                np.concatenate([getattr(self, k), getattr(other, k)])
-                for k in ("id", "xy", "velocity", "affine", "ref_frame", "ref_xy")
-            ),
-            Templates.join(self.templates, other.templates),
-        )
-
-
 @dataclass(frozen=True)
 class _Coming:
     """Points on their way into the picture after the last: ids, where they began (n, 2), and what comes out."""
@@ -138,19 +99,13 @@ class Tracker:
     def __init__(self, options: TrackingOptions) -> None:
         self.options = options
         self.grid = PatchGrid(options.patch_radius_px, options.thin_patches)
-        self.live = _Live.empty()
-        self.lost = _Live.empty()
-        self.lost_since = np.zeros(0, int)
+        self.live = Live.empty()
+        self.lost = Lost(options.remember_lost_frames)
         self.index = -1
         self.last: Picture | None = None
         self.step_px = self.step_before_px = np.zeros(2)  # median motion into the last frame, and into the one before
         self.blur = StreakMatcher(options.patch_radius_px, self._refine)
-        self.racing = False
-        self.race_began = 0
-        self.race_ended = -LOOK_BACK_FRAMES
-        self.sharp: tuple[np.ndarray, _Live] | None = None  # the last frame before the picture raced, and its tracks
-        self.passing: list[Passing] = []  # the frames of a race so far
-        self.races: list[Race] = []  # and those of earlier ones
+        self.race = RaceWatch()
         self.scale = np.ones(2)  # the clip's size over the tracked one
         self.next_id = 0
         self.wanted = options.tracks_wanted
@@ -184,7 +139,7 @@ class Tracker:
         if self.index % LOOK_BACK_FRAMES == 0:
             self._look_for_crowds()
         self._replenish(picture, ignore)
-        self._watch_race(picture.fine)
+        self._place_anew(self.race.keep(self.index, picture, self.live))
         self.last = picture
 
     def _follow(self, picture: Picture, upcoming: Picture | None) -> None:
@@ -203,7 +158,7 @@ class Tracker:
         longest = max(float(np.hypot(*b)) for b in streaks(step, self.step_px))
         fast = longest > FAST_STEP * self.grid.radius
         self.step_before_px, self.step_px = self.step_px, step
-        slowed = self.racing and not fast
+        slowed = self.race.racing and not fast
         if upcoming is not None and len(keep) and not (fast or slowed):
             self._look_ahead(picture, upcoming, live.id[keep], xy[keep], xy[keep] - live.xy[keep])
         if len(keep):
@@ -212,9 +167,6 @@ class Tracker:
                 pair = Streaks(self.last.fine, fine, moved.xy, xy[keep], moved.velocity, self.step_before_px)
                 self.blur.learn(pair)
                 fast &= self.blur.share > 0  # a short shutter leaves the picture sharp however fast it goes
-            if fast and not self.racing:
-                self.race_began, self.sharp = self.index, (self.last.gray, live)
-                self.passing = [Passing(self.index - 1, self.last.fine, live.id, live.xy)]
             if fast or slowed:
                 found = self.blur.match(pair)
                 found = replace(found, affine=found.affine @ moved.affine)
@@ -222,20 +174,18 @@ class Tracker:
                 found = self._refine(fine, moved.templates, xy[keep], moved.affine)
             good = self._trustworthy(found, self.blur.share * longest if fast or slowed else 0.0)
             velocity = found.xy - moved.xy
-            moved = _Live(moved.id, found.xy, velocity, found.affine, moved.ref_frame, moved.ref_xy, moved.templates)
+            moved = replace(moved, xy=found.xy, velocity=velocity, affine=found.affine)
             sure = np.nonzero(good)[0]
             self.live = moved.take(sure)
             self._record(self.live.id, self.live.xy, found.sigma_px[sure])
             self._renew_references(fine, slowed)
             gone = np.r_[gone, keep[~good]]
         else:
-            self.live = _Live.empty()
-        if slowed:
-            self.race_ended = self.index
-        self.racing = fast
-        self._remember(live.take(gone))
-        if slowed and self.sharp is not None:
-            self._rejoin(picture.gray, fine)
+            self.live = Live.empty()
+        self.race.now(fast, self.index, self.last, live)
+        self.lost.remember(live.take(gone), self.index, 2 * self.wanted)
+        if slowed and self.race.sharp is not None:
+            self._rejoin(picture)
 
     def _flow(self, picture: Picture) -> Flow:
         """Where the live tracks are in the new picture; most were looked for while the last one was refined."""
@@ -311,7 +261,7 @@ class Tracker:
         if not len(live.id):
             return
         change = np.abs(live.affine - np.eye(2)).max(axis=(1, 2))
-        old = np.nonzero((change > 0.22) | (after_race & (live.ref_frame >= self.race_began)))[0]
+        old = np.nonzero((change > 0.22) | (after_race & (live.ref_frame >= self.race.began)))[0]
         if not len(old):
             return
         fresh = make_templates(fine, live.xy[old], self.grid)
@@ -322,130 +272,48 @@ class Tracker:
         live.ref_xy[old] = live.xy[old]
 
     # lost and found -------------------------------------------------------------------------------------------------
-    def _remember(self, gone: _Live) -> None:
-        long_enough = np.nonzero(self.index - gone.ref_frame >= 3)[0]
-        if len(long_enough):
-            self.lost = self.lost.join(gone.take(long_enough))
-            self.lost_since = np.r_[self.lost_since, np.full(len(long_enough), self.index)]
-        keep = np.nonzero(self.index - self.lost_since <= self.options.remember_lost_frames)[0]
-        if len(keep) > 2 * self.wanted:
-            keep = keep[-2 * self.wanted :]
-        if len(keep) < len(self.lost.id):
-            self.lost, self.lost_since = self.lost.take(keep), self.lost_since[keep]
-
     def _find_again(self, fine: np.ndarray) -> None:
         """Look for lost tracks where the neighbours of their first appearance have gone."""
-        lost, live = self.lost, self.live
-        if not len(lost.id) or len(live.id) < 12:
+        if len(self.live.id) < 12:
             return
-        h, w = fine.shape
-        predicted = np.full((len(lost.id), 2), np.nan)
-        warp = np.tile(np.eye(2), (len(lost.id), 1, 1))
-        for ref in np.unique(lost.ref_frame):
-            rows = np.nonzero(lost.ref_frame == ref)[0]
-            same = np.nonzero(live.ref_frame == ref)[0]
-            if len(same) < 8:
-                continue
-            source, target = live.ref_xy[same], live.xy[same]
-            k = min(8, len(same))
-            distance = np.hypot(*(lost.ref_xy[rows][:, None] - source[None]).transpose(2, 0, 1))
-            near = np.argpartition(distance, k - 1, axis=1)[:, :k]
-            offset, shift = source[near] - lost.ref_xy[rows][:, None], (target - source)[near]
-            reach = np.take_along_axis(distance, near, axis=1).max(axis=1)[:, None, None] + 1
-            weight = np.exp(-2 * (offset**2).sum(axis=2, keepdims=True) / reach**2)
-            basis = np.concatenate([offset, np.ones((*offset.shape[:2], 1))], axis=2)
-            # a light pull towards pure translation keeps collinear neighbours harmless
-            normal = basis.transpose(0, 2, 1) @ (basis * weight) + reach**2 * np.diag([0.1, 0.1, 0.0]) + np.diag([0, 0, 1e-6])
-            fit = np.linalg.solve(normal, basis.transpose(0, 2, 1) @ (shift * weight))
-            predicted[rows] = lost.ref_xy[rows] + fit[:, 2]
-            warp[rows] = np.eye(2) + fit[:, :2].transpose(0, 2, 1)
-        margin = self.grid.radius / 2
-        inside = (
-            (predicted[:, 0] > margin)
-            & (predicted[:, 0] < w - 1 - margin)
-            & (predicted[:, 1] > margin)
-            & (predicted[:, 1] < h - 1 - margin)
-        )
-        rows = np.nonzero(inside)[0]
-        if not len(rows):
-            return
-        found = self._refine(fine, lost.templates.take(rows), predicted[rows], warp[rows], slack=2.0, promising_ncc=PROMISING_NCC)
-        sure = self._trustworthy(found) & (found.ncc > max(0.9, self.options.min_ncc)) & (found.step_px < 2.0)
-        self._take_back(rows, found, sure)
+        expected = self.lost.by_neighbours(self.live, fine.shape, self.grid.radius / 2)
+        self._look_at(fine, expected, slack=2.0, promising_ncc=PROMISING_NCC, most_step_px=2.0)
 
-    def _rejoin(self, gray: np.ndarray, fine: np.ndarray) -> None:
+    def _rejoin(self, picture: Picture) -> None:
         """After a whip: what is still in the picture from before it is matched directly, not through the streaks."""
-        before, known = self.sharp
-        self.sharp = None
-        lost = self.lost
-        same, rows = np.intersect1d(known.id, lost.id, return_indices=True)[1:]
-        if len(rows) < 8:
-            return
-        homography = bridge(before, gray)
-        if homography is None:
-            return
-        h, w = gray.shape
-        xy = known.xy[same]
-        predicted = carry(homography, xy)
-        inside = (predicted > 2).all(1) & (predicted[:, 0] < w - 3) & (predicted[:, 1] < h - 3)
-        warp = carry_warp(homography, xy)
-        inside &= (np.abs(warp - np.eye(2)).max(axis=(1, 2)) < 0.8) & (np.linalg.det(warp) > 0.2)
-        same, rows, predicted, warp = same[inside], rows[inside], predicted[inside], warp[inside]
-        if len(rows) < 8:
-            return
-        # parallax moves points off the homography: look around in the picture as it was, brought into line with this one
-        bent = cv2.warpPerspective(before, homography, (w, h), flags=cv2.INTER_LINEAR)
-        near, ok, _ = cv2.calcOpticalFlowPyrLK(
-            bent, gray, predicted, predicted.copy(), winSize=(self.options.lk_window_px,) * 2, maxLevel=2,
-            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-        )  # fmt: skip
-        start = near.astype(np.float64)
-        found = self._refine(fine, lost.templates.take(rows), start, warp @ known.affine[same], slack=3.0)
-        sure = (ok.ravel() > 0) & self._trustworthy(found) & (found.ncc > max(0.9, self.options.min_ncc))
-        self._take_back(rows, found, sure)
-        self.rejoined += int(sure.sum())
+        (before, known), self.race.sharp = self.race.sharp, None
+        expected = self.lost.behind_whip(known, before.gray, picture.gray, self.options.lk_window_px)
+        self._look_at(picture.fine, expected, slack=3.0)
 
-    def _watch_race(self, fine: np.ndarray) -> None:
-        """Keep the frames of a race: once all is tracked, they say anew where the tracks were in them."""
-        if not self.passing:
+    def _look_at(
+        self, fine: np.ndarray, expected: Expected, slack: float, promising_ncc: float = -1.0, most_step_px: float = np.inf
+    ) -> None:
+        """Lost tracks that are surely where they are expected live on, unless one that lives is there already."""
+        if not len(expected.rows):
             return
-        self.passing.append(Passing(self.index, fine, self.live.id, self.live.xy))
-        if not self.racing:
-            self._passed(ended=True)
-        elif len(self.passing) > LONGEST:
-            self.passing = []
+        templates = self.lost.tracks.templates.take(expected.rows)
+        found = self._refine(fine, templates, expected.xy, expected.warp, slack=slack, promising_ncc=promising_ncc)
+        sure = self._trustworthy(found) & (found.ncc > max(0.9, self.options.min_ncc)) & (found.step_px < most_step_px)
+        hit = np.nonzero(sure)[0]
+        if len(hit) and len(self.live.id):
+            hit = hit[np.hypot(*(found.xy[hit][:, None] - self.live.xy[None]).transpose(2, 0, 1)).min(axis=1) > 3.0]
+        if not len(hit):
+            return
+        back = replace(
+            self.lost.take_out(expected.rows[hit]),
+            xy=found.xy[hit],
+            velocity=np.zeros((len(hit), 2)),
+            affine=found.affine[hit],
+        )
+        self._record(back.id, back.xy, found.sigma_px[hit])
+        self.live = self.live.join(back)
 
-    def _passed(self, *, ended: bool) -> None:
-        """A race is over; earlier ones that would take much memory are worked off."""
-        if sum(len(r.passing) for r in self.races) + len(self.passing) > LONGEST:
-            self._place_anew(map)
-        self.races.append(Race(self.passing, ended))
-        self.passing = []
-
-    def _place_anew(self, each: Callable) -> None:
+    def _place_anew(self, races: list[Race], each: Callable = map) -> None:
         """In streaks, sharp pictures know better than the frame before."""
-        there = placed(self.races, self.blur, self.options.min_ncc, each) if self.blur.share else {}
-        self.races = []
+        there = placed(races, self.blur, self.options.min_ncc, each) if races and self.blur.share else {}
         self.records = [r for r in self.records if r[1] not in there]
         for index, found in there.items():
             self._record(found.id, found.xy, found.sigma_px, index)
-
-    def _take_back(self, rows: np.ndarray, found, sure: np.ndarray) -> None:
-        """Lost tracks (rows of them) that were surely found live on, unless one that lives is there already."""
-        lost, live = self.lost, self.live
-        hit = np.nonzero(sure)[0]
-        if len(hit) and len(live.id):
-            hit = hit[np.hypot(*(found.xy[hit][:, None] - live.xy[None]).transpose(2, 0, 1)).min(axis=1) > 3.0]
-        if not len(hit):
-            return
-        back = lost.take(rows[hit])
-        back = _Live(
-            back.id, found.xy[hit], np.zeros((len(hit), 2)), found.affine[hit], back.ref_frame, back.ref_xy, back.templates
-        )
-        self._record(back.id, back.xy, found.sigma_px[hit])
-        self.live = live.join(back)
-        stay = np.setdiff1d(np.arange(len(lost.id)), rows[hit])
-        self.lost, self.lost_since = lost.take(stay), self.lost_since[stay]
 
     # new ones -------------------------------------------------------------------------------------------------------
     def _drop_ignored(self, ignore: np.ndarray) -> None:
@@ -474,8 +342,8 @@ class Tracker:
         ids, xy = self.looked_back
         _, now, then = np.intersect1d(self.live.id, ids, assume_unique=True, return_indices=True)
         self.looked_back = self.live.id, self.live.xy
-        raced = self.racing or self.index - self.race_ended <= LOOK_BACK_FRAMES
-        if len(now) < 30 or self.wanted > self.options.tracks_wanted or raced:  # streaks are too rough to judge by
+        raced = self.race.raced_within(LOOK_BACK_FRAMES, self.index)  # streaks are too rough to judge by
+        if len(now) < 30 or self.wanted > self.options.tracks_wanted or raced:
             return
         sides = xy[then], self.live.xy[now]
         threshold_px = max(self.last.gray.shape) / 1280
@@ -486,7 +354,7 @@ class Tracker:
 
     def _replenish(self, picture: Picture, ignore: np.ndarray | None) -> None:
         image, gray, fine = picture.image, picture.gray, picture.fine
-        wanted = self.wanted // 2 if self.racing else self.wanted  # streaks take long, and are placed anew afterwards
+        wanted = self.wanted // 2 if self.race.racing else self.wanted  # streaks take long, and are placed anew afterwards
         h, w = gray.shape
         n = len(self.live.id)
         since = self.index - self.last_detection
@@ -509,16 +377,8 @@ class Tracker:
         ids = np.arange(self.next_id, self.next_id + len(corners))
         self.next_id += len(corners)
         xy = corners.astype(np.float64)
-        born = _Live(
-            ids,
-            xy,
-            np.zeros_like(xy),
-            np.tile(np.eye(2), (len(xy), 1, 1)),
-            np.full(len(xy), self.index),
-            xy.copy(),
-            make_templates(fine, xy, self.grid),
-        )
-        streak = self.blur.share * float(np.hypot(*self.step_px)) if self.racing else 0.0
+        born = Live.born(ids, xy, self.index, make_templates(fine, xy, self.grid))
+        streak = self.blur.share * float(np.hypot(*self.step_px)) if self.race.racing else 0.0
         self._record(ids, xy, np.full(len(xy), np.hypot(0.05, STREAK_ERROR * streak)))
         xi, yi = ((xy + 0.5) * self.scale).astype(int).T
         blurred = cv2.blur(image, (3, 3)) if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
@@ -546,13 +406,10 @@ class Tracker:
     # the end --------------------------------------------------------------------------------------------------------
     def result(self, frame_numbers: np.ndarray, min_length: int = 3) -> TrackedClip:
         """All tracks of at least min_length frames, in COLMAP's pixel convention."""
-        if self.passing:
-            self._passed(ended=False)
-        if self.races:
-            threads = cv2.getNumThreads()
-            cv2.setNumThreads(1)  # its threads would be missing in another process
-            self._place_anew(side_by_side)
-            cv2.setNumThreads(threads)
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # its threads would be missing in another process
+        self._place_anew(self.race.at_the_end(), side_by_side)
+        cv2.setNumThreads(threads)
         ids = np.concatenate([r[0] for r in self.records]) if self.records else np.zeros(0, int)
         index = np.concatenate([np.full(len(r[0]), r[1]) for r in self.records]) if self.records else np.zeros(0, int)
         xy = np.concatenate([r[2] for r in self.records]) if self.records else np.zeros((0, 2))

@@ -17,7 +17,6 @@ import numpy as np
 from .blur import StreakMatcher
 from .gap import carry
 
-LONGEST = 40  # frames of a race that are kept; a camera that races for longer is not on its way from one view to another
 FEWEST = 12  # points that tell how the picture moved from one frame to the next
 ENOUGH = 300  # points of one sharp picture in one streaked frame
 NEAR_PX = 3.0  # a point is looked for within this, and a part of the streak, of where the picture's motion puts it

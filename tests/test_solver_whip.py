@@ -7,7 +7,8 @@ import pytest
 
 from solver.blur import StreakMatcher, path_blur
 from solver.patches import refine, smooth
-from solver.whip import LONGEST, Passing, Race, placed
+from solver.race import LONGEST
+from solver.whip import Passing, Race, placed
 from tests.test_solver_tracking import texture
 
 WIDTH, HEIGHT, SHARE = 360, 260, 0.5
