@@ -228,7 +228,9 @@ def best_starts(
         options, found = job
         return start(view, frames, tracks, options, seed) if found is None else grow(view, found, frames, tracks, options, seed)
 
-    done = side_by_side(in_full, [(o, None) for o in best] + [(o, small.get(o)) for o in options if o not in best[1:]])
+    jobs = [(o, None) for o in best] + [(o, small.get(o)) for o in options if o not in best[1:]]
+    jobs.sort(key=lambda job: job[1] is not None)  # what takes longest comes first
+    done = side_by_side(in_full, jobs)
     done.sort(key=lambda s: s.cost)
     if turning and done[0].options.translation:
         travels |= turning[0].cost > 3 * done[0].cost + 1

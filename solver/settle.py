@@ -124,11 +124,14 @@ def without_movers(
     Starting again without them frees the set; a few rounds, as long as more of the picture comes to rest.
     """
     since = 0
-    latest = best
+    latest, without = best, None
     for _ in range(rounds):
         movers = smooth_movers(view, latest.state.label, frames, chosen)
         if not MOVERS_TELL[0] * chosen.sum() <= movers.sum() <= MOVERS_TELL[1] * chosen.sum():
             break
+        if without is not None and np.array_equal(movers, without):
+            break  # the same again
+        without = movers
         options = replace(latest.started.options, distortion=False)
         latest = settle(
             view,
