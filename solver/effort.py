@@ -23,8 +23,8 @@ class Effort:
         """Draft, standard, best."""
         return {
             "draft": Effort(10, 240, 14, 4, 4, 5, 140),
-            "standard": Effort(12, 320, 28, 10, 8, 10, 240),
-            "best": Effort(12, 320, 48, 20, 12, 12, 700),
+            "standard": Effort(12, 320, 28, 10, 14, 10, 240),
+            "best": Effort(12, 320, 48, 20, 20, 12, 700),
         }[quality]
 
 
