@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .bundle import robust
+from .bundle import products, robust
 from .bundle_model import Freedom, Observations, Projection, Unknowns, pixel_jacobians, project, step
 
 SETTLED_GAIN = 3e-5  # relative, of a point's cost in one step
@@ -76,7 +76,7 @@ def resect(
         return total, proj, weight
 
     unknowns = 7 if focal else 6
-    products = np.empty((obs.cam_count, unknowns + 1, unknowns + 1))
+    normal = np.empty((obs.cam_count, unknowns + 1, unknowns + 1))
     cost, proj, weight = costs(x)
     for _ in range(iterations):
         root = np.sqrt(weight) / obs.sigma_px
@@ -85,8 +85,8 @@ def resect(
         wide = wide.take(order, axis=2)
         for f in range(obs.cam_count):
             j = wide[:, :, bounds[f] : bounds[f + 1]]
-            products[f] = j[0] @ j[0].T + j[1] @ j[1].T
-        hessian, gradient = products[:, :-1, :-1].copy(), products[:, :-1, -1].copy()
+            normal[f] = j[0] @ j[0].T + j[1] @ j[1].T
+        hessian, gradient = normal[:, :-1, :-1].copy(), normal[:, :-1, -1].copy()
         if focal:
             hessian[:, 6, 6] += focal_sigma**-2
             gradient[:, 6] += (x.log_focal - start) / focal_sigma**2
@@ -135,8 +135,8 @@ def refine_points(
         root = np.sqrt(weight) / obs.sigma_px
         wide = pixel_jacobians(obs, x, proj, free, root).wide
         wide[:, 0] = proj.residual.T * root
-        products = _group_sum(np.einsum("rim,rjm->ijm", wide[:, 1:], wide), bounds)
-        gradient, hessian = products[:, :, 0], products[:, :, 1:]
+        sums = _group_sum(products(wide[:, 1:], wide), bounds)
+        gradient, hessian = sums[:, :, 0], sums[:, :, 1:]
         d = _solve_small(hessian, gradient, damping)
         d[:, :2] = np.clip(d[:, :2], -0.2, 0.2)
         trial = step(x, no_cam, np.zeros(0), no_key, d, free)
@@ -182,7 +182,7 @@ def point_information(obs: Observations, x: Unknowns) -> np.ndarray:
     proj = project(obs, x)
     by_point = pixel_jacobians(obs, x, proj, free, 1 / obs.sigma_px).by_point
     bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
-    h = _group_sum(np.einsum("rim,rjm->ijm", by_point, by_point), bounds)
+    h = _group_sum(products(by_point, by_point), bounds)
     i = np.arange(3)
     h[:, i, i] += 1e-12 * (1 + h[:, i, i])
     # information of rho once the direction is free as well
