@@ -9,6 +9,7 @@ become comparable once each is blurred as the other one was; a straight, even bl
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -138,7 +139,7 @@ class StreakMatcher:
         ends = np.cumsum([len(p.rows) for p in few])[:-1]
         alike = []
         for share in SHUTTERS:
-            found = self._found([_both_blurred(pair, p, share, grid) for p in few], grid)
+            found = self._found(_all_blurred(pair, few, share, grid), grid)
             alike.append(np.mean([np.median(ncc) for ncc in np.split(found.ncc, ends)]))
         self.score += max(p.change_px for p in telling) * (np.array(alike) - max(alike))
 
@@ -147,7 +148,7 @@ class StreakMatcher:
         parts = pair.parts
         lengths = [self.share * float(np.hypot(*p.now_px)) for p in parts]
         grid = self._grid(max(lengths))
-        found = self._found([_both_blurred(pair, p, self.share, grid) for p in parts], grid)
+        found = self._found(_all_blurred(pair, parts, self.share, grid), grid)
         return self._in_order(found, [p.rows for p in parts], lengths)
 
     def match_sharp(
@@ -203,6 +204,12 @@ class _Piece:
     new: np.ndarray
     xy_new: np.ndarray
     new_at: np.ndarray
+
+
+def _all_blurred(pair: Streaks, parts: list[_Part], share: float, grid: PatchGrid) -> list[_Piece]:
+    """A piece for each part. Blurring takes long and lets go of Python's lock."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda part: _both_blurred(pair, part, share, grid), parts))
 
 
 def _both_blurred(pair: Streaks, part: _Part, share: float, grid: PatchGrid) -> _Piece:
