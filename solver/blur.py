@@ -25,6 +25,7 @@ MOST_PARTS = 4  # of the picture that are asked for it in a pair of frames
 ROOM_PX = 16.0  # that a patch may move by
 ENOUGH_LOOKS = 6  # pairs of frames that tell the shutter: it stays the same over a shot
 TELLING_CHANGE_PX = 1.0  # of the motion per frame, from which two frames tell the shutter
+SURELY_BLURRED = 3.0  # deviations; the first two frames of a whip alone bring 4 to 7, fast pans without blur 1
 
 
 def line_blur(image: np.ndarray, length_px: np.ndarray) -> np.ndarray:
@@ -111,6 +112,10 @@ class _Part:
     def change_px(self) -> float:
         return float(np.hypot(*(self.now_px - self.before_px)))
 
+    @property
+    def mean_px(self) -> np.ndarray:
+        return (self.before_px + self.now_px) / 2
+
 
 class StreakMatcher:
     """Matches points of blurred frames, and learns meanwhile what share of a frame's time the shutter was open.
@@ -122,26 +127,39 @@ class StreakMatcher:
         self.radius_px, self.refine = radius_px, refine
         self.score = np.zeros(len(SHUTTERS))
         self.looks = 0
+        self.most_telling_px = 0.0  # largest change of a motion that was looked at
+        self.proof = np.zeros(len(SHUTTERS))  # deviations by which frames are more alike blurred as each other than as themselves
+        self.proven = False
 
     @property
     def share(self) -> float:
-        """The best guess so far; 0 as long as nothing was blurred enough to tell."""
-        return SHUTTERS[int(np.argmax(self.score))]
+        """The best guess so far; 0 as long as nothing proves that there is any blur."""
+        return SHUTTERS[int(np.argmax(self.score))] if self.proven else 0.0
 
     def learn(self, pair: Streaks) -> None:
-        """Where streaks get longer or shorter, only the true shutter makes two frames alike."""
+        """Where streaks get longer or shorter, only the true shutter makes two frames alike.
+
+        Any blur takes away noise and makes them more alike, so that alone says little: each must be blurred as the other was,
+        not as it was itself.
+        """
         telling = sorted((p for p in pair.parts if p.change_px > TELLING_CHANGE_PX), key=lambda p: -p.change_px)[:MOST_PARTS]
-        if not telling or self.looks >= ENOUGH_LOOKS:
+        if not telling or (self.looks >= ENOUGH_LOOKS and (self.proven or telling[0].change_px <= self.most_telling_px)):
             return
         self.looks += 1
+        self.most_telling_px = max(self.most_telling_px, telling[0].change_px)
         grid = PatchGrid(self.radius_px)
         few = [replace(p, rows=p.rows[:16]) for p in telling]
         ends = np.cumsum([len(p.rows) for p in few])[:-1]
-        alike = []
-        for share in SHUTTERS:
-            found = self._found(_all_blurred(pair, few, share, grid), grid)
-            alike.append(np.mean([np.median(ncc) for ncc in np.split(found.ncc, ends)]))
-        self.score += max(p.change_px for p in telling) * (np.array(alike) - max(alike))
+        found = [self._found(_all_blurred(pair, few, share, grid), grid).ncc for share in SHUTTERS]
+        alike = np.array([np.mean([np.median(part) for part in np.split(ncc, ends)]) for ncc in found])
+        self.score += telling[0].change_px * (alike - alike.max())
+        if self.proven:
+            return
+        swapped = [replace(p, before_px=p.now_px, now_px=p.before_px) for p in few]
+        for k, share in enumerate(SHUTTERS):
+            gain = found[k] - self._found(_all_blurred(pair, swapped, share, grid), grid).ncc
+            self.proof[k] += np.median(gain) / (gain.std() / np.sqrt(len(gain)) + 1e-12)
+        self.proven = bool(self.proof.max() > SURELY_BLURRED * np.sqrt(self.looks))
 
     def match(self, pair: Streaks) -> Refined:
         """From the frame before, not from the first appearance: what streaks look like changes too fast."""

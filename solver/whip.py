@@ -121,7 +121,7 @@ def _one_way(passing: list[Passing], matcher: StreakMatcher, min_ncc: float) -> 
         if len(rows) < FEWEST:
             break
         h, w = sharp.fine.shape
-        bent = cv2.warpPerspective(sharp.fine, way, (w, h), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        bent = cv2.warpPerspective(sharp.fine, way, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         found = matcher.match_sharp(bent, passing[k].fine, here[rows], velocity[rows], acceleration[rows])
         good = (found.ncc > min_ncc) & (found.step_px < NEAR_PX + NEAR_STREAK * streak[rows])
         better = _homography(known[rows][good], found.xy[good])

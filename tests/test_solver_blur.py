@@ -34,6 +34,26 @@ def test_a_motion_that_gathers_speed_leaves_more_of_itself_where_it_is_slow():
     )
 
 
+def test_noise_that_blur_would_hide_is_not_taken_for_blur():
+    """A fast pan with a short shutter, in grainy pictures: any blur makes two frames more alike, and tells nothing."""
+    still = texture(5, 900, 300).astype(np.float32)
+    if still.ndim == 3:
+        still = still[..., 0]
+    rng = np.random.default_rng(1)
+    matcher = StreakMatcher(
+        6, lambda image, templates, at, affine, grid: refine(image, templates, at, affine, grid, iterations=8)
+    )
+    for start in (100, 180, 260, 340):
+        frames = [
+            smooth(still[:, x : x + 320] + rng.normal(0, 6, (300, 320)).astype(np.float32), 0.7) for x in (start, start + 12)
+        ]
+        xy = np.c_[rng.uniform(90, 230, 60), rng.uniform(40, 260, 60)]
+        moved = xy - [12.0, 0.0]
+        matcher.learn(Streaks(*frames, xy, moved, np.tile([-9.5, 0.0], (60, 1)), np.array([-9.5, 0.0])))
+    assert matcher.looks == 4
+    assert matcher.share == 0.0
+
+
 def test_points_are_followed_through_growing_streaks_and_the_shutter_is_learnt():
     still = texture(5, 900, 300).astype(np.float32)
     if still.ndim == 3:
