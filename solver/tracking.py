@@ -115,7 +115,6 @@ class Tracker:
         self.colours: list[np.ndarray] = []
         self.bridging: list[int] = []
         self.bridged: list[int] = []
-        self.rejoined = 0  # tracks matched over a whip
         self.last_detection = -99
         self.coming: _Coming | None = None
         self.thread = ThreadPoolExecutor(1)
