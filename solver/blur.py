@@ -112,10 +112,6 @@ class _Part:
     def change_px(self) -> float:
         return float(np.hypot(*(self.now_px - self.before_px)))
 
-    @property
-    def mean_px(self) -> np.ndarray:
-        return (self.before_px + self.now_px) / 2
-
 
 class StreakMatcher:
     """Matches points of blurred frames, and learns meanwhile what share of a frame's time the shutter was open.
@@ -156,7 +152,7 @@ class StreakMatcher:
         if self.proven:
             return
         swapped = [replace(p, before_px=p.now_px, now_px=p.before_px) for p in few]
-        for k, share in enumerate(SHUTTERS):
+        for k, share in enumerate(SHUTTERS[1:], 1):  # without blur both ways are the same
             gain = found[k] - self._found(_all_blurred(pair, swapped, share, grid), grid).ncc
             self.proof[k] += np.median(gain) / (gain.std() / np.sqrt(len(gain)) + 1e-12)
         self.proven = bool(self.proof.max() > SURELY_BLURRED * np.sqrt(self.looks))

@@ -61,6 +61,15 @@ def add_rows(target: np.ndarray, at: np.ndarray, values: np.ndarray) -> None:
         target[at[first]] += np.add.reduceat(values, first, axis=0)
 
 
+def group_sums(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """(G, ...): sums of values (..., M) between bounds (G + 1,)."""
+    out = np.zeros((len(bounds) - 1, *values.shape[:-1]))
+    seen = np.diff(bounds) > 0
+    if seen.any():
+        out[seen] = np.moveaxis(np.add.reduceat(values, bounds[:-1][seen], axis=-1), -1, 0)
+    return out
+
+
 def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(C, K, M): a^T b of each observation, a (2, C, M), b (2, K, M)."""
     out = a[0, :, None] * b[0]  # several times quicker than einsum where observations are few
@@ -137,7 +146,6 @@ class Adjustment:
         self.size = self.key_at + 2 * obs.key_count
         self.by_cam, self.by_cam_is = slots(obs.cam, obs.cam_count)
         self.point_bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
-        self.seen = np.diff(self.point_bounds) > 0
         self.by_key, self.by_key_is = slots(obs.depth_key, obs.key_count)
         self.keys, first = np.unique(obs.depth_key, return_index=True)
         self.key_cam = obs.cam[obs.depth_obs[first]]
@@ -209,7 +217,7 @@ class Adjustment:
         gradient[la:ka] = n[:, d:-1, -1].sum(0)
         # each observation's camera, lens, residual and point against its point
         cross = products(wide[:, :d], by_point)
-        shared = self._per_point(products(wide[:, d:], by_point))
+        shared = group_sums(products(wide[:, d:], by_point), self.point_bounds)
         cross_lens, point_gradient, point = shared[:, : r - d], shared[:, r - d], shared[:, r - d + 1 :]
         cross_key = np.zeros((2, 3, len(obs.depth_obs)))
         if len(obs.depth_obs):
@@ -220,14 +228,6 @@ class Adjustment:
             hessian[columns[:, None], columns] += w * np.outer(slope, slope)
             gradient[columns] += w * r * slope
         return _Linear(hessian, gradient, cross, cross_lens, cross_key, point, point_gradient)
-
-    def _per_point(self, values: np.ndarray) -> np.ndarray:
-        """(P, ...): sums over each point's observations of values (..., M)."""
-        out = np.zeros((self.obs.point_count, *values.shape[:-1]))
-        starts = self.point_bounds[:-1][self.seen]
-        if len(starts):
-            out[self.seen] = np.moveaxis(np.add.reduceat(values, starts, axis=-1), -1, 0)
-        return out
 
     def _add_depth(self, x, proj, hessian, gradient, cross, cross_key, point, point_gradient) -> None:
         obs, free, d = self.obs, self.free, self.d
@@ -302,7 +302,8 @@ class Adjustment:
         obs, d = self.obs, self.d
         right = lin.point_gradient.copy()
         d_cam = d_all[: self.lens_at].reshape(-1, d)
-        right += self._per_point(np.einsum("dkm,dm->km", lin.cross, d_cam.T.take(obs.cam, axis=1)))
+        along = np.einsum("dkm,dm->km", lin.cross, d_cam.T.take(obs.cam, axis=1))
+        right += group_sums(along, self.point_bounds)
         if self.lens:
             right += np.einsum("plk,l->pk", lin.cross_lens, d_all[self.lens_at : self.key_at])
         if len(obs.depth_obs):

@@ -218,16 +218,16 @@ def pixel_jacobians(
     iz = 1 / q[2]
     u = q[:2] * iz
     focal = np.exp(x.log_focal).take(cam) * row_weight
-    # d image / d q = [[ax, c, ex], [c, ay, ey]]
-    if x.k1 or x.k2:
-        r2 = (u * u).sum(0)
+    bent = bool(x.k1 or x.k2)
+    r2 = (u * u).sum(0) if bent or free.k1 or free.k2 else None
+    # d image / d q = [[along[0], across, away[0]], [across, along[1], away[1]]]
+    if bent:
         scale = focal * (1 + r2 * (x.k1 + r2 * x.k2))
         slope = 2 * focal * (x.k1 + 2 * x.k2 * r2)
         across = slope * u[0] * u[1] * iz
         along = (scale + slope * u * u) * iz
         away = -(along * u + across * u[::-1])
     else:
-        r2 = None
         scale, across = focal, None
         along = np.broadcast_to(scale * iz, u.shape)
         away = -along * u
@@ -267,8 +267,6 @@ def pixel_jacobians(
         elif name == "focal":
             wide[:, at] = scale * u
         else:
-            if r2 is None:
-                r2 = (u * u).sum(0)
             wide[:, at] = focal * (r2 if name == "k1" else r2 * r2) * u
     if free.points:
         # d q / d (e1, e2, rho) = R (e1, e2, origin) + (0, 0, t)

@@ -101,10 +101,10 @@ class Lost:
 
 
 def _carried(xy: np.ndarray, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points (n, 2) and warps (n, 2, 2) by an affine fit to how the nearest of source (m, 2) went to target (m, 2)."""
-    k = min(NEIGHBOURS, len(source))
+    """Points (n, 2) and warps (n, 2, 2) by an affine fit to how the nearest of source (m, 2) went to target (m, 2), at
+    least NEIGHBOURS of them."""
     distance = np.hypot(*(xy[:, None] - source[None]).transpose(2, 0, 1))
-    near = np.argpartition(distance, k - 1, axis=1)[:, :k]
+    near = np.argpartition(distance, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
     offset, shift = source[near] - xy[:, None], (target - source)[near]
     reach = np.take_along_axis(distance, near, axis=1).max(axis=1)[:, None, None] + 1
     weight = np.exp(-2 * (offset**2).sum(axis=2, keepdims=True) / reach**2)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .bundle import products, robust
+from .bundle import group_sums, products, robust
 from .bundle_model import Freedom, Observations, Projection, Unknowns, pixel_jacobians, project, step
 
 SETTLED_GAIN = 3e-5  # relative, of a point's cost in one step
@@ -20,15 +20,6 @@ def _weights(obs: Observations, proj: Projection, loss: str, width: float) -> tu
     s = (proj.residual**2).sum(1) / obs.sigma_px**2
     cost, weight = robust(s, loss, width)
     return np.where(proj.behind, 1e3, obs.weight * cost), np.where(proj.behind, 0.0, obs.weight * weight)
-
-
-def _group_sum(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Sums (G, ...) of values (..., M) between bounds (G + 1,)."""
-    out = np.zeros((len(bounds) - 1, *values.shape[:-1]))
-    seen = np.diff(bounds) > 0
-    if seen.any():
-        out[seen] = np.moveaxis(np.add.reduceat(values, bounds[:-1][seen], axis=-1), -1, 0)
-    return out
 
 
 def _solve_small(hessian: np.ndarray, gradient: np.ndarray, damping: np.ndarray) -> np.ndarray:
@@ -70,7 +61,7 @@ def resect(
     def costs(state: Unknowns) -> tuple[np.ndarray, Projection, np.ndarray]:
         proj = project(obs, state)
         cost, weight = _weights(obs, proj, loss, width)
-        total = _group_sum(cost[order], bounds)
+        total = group_sums(cost[order], bounds)
         if focal:
             total = total + ((state.log_focal - start) / focal_sigma) ** 2
         return total, proj, weight
@@ -131,18 +122,18 @@ def refine_points(
             bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
             proj = project(obs, x)
             each, weight = _weights(obs, proj, loss, width)
-            cost = _group_sum(each, bounds)
+            cost = group_sums(each, bounds)
         root = np.sqrt(weight) / obs.sigma_px
         wide = pixel_jacobians(obs, x, proj, free, root).wide
         wide[:, 0] = proj.residual.T * root
-        sums = _group_sum(products(wide[:, 1:], wide), bounds)
+        sums = group_sums(products(wide[:, 1:], wide), bounds)
         gradient, hessian = sums[:, :, 0], sums[:, :, 1:]
         d = _solve_small(hessian, gradient, damping)
         d[:, :2] = np.clip(d[:, :2], -0.2, 0.2)
         trial = step(x, no_cam, np.zeros(0), no_key, d, free)
         trial_proj = project(obs, trial)
         trial_each, trial_weight = _weights(obs, trial_proj, loss, width)
-        trial_cost = _group_sum(trial_each, bounds)
+        trial_cost = group_sums(trial_each, bounds)
         better = trial_cost < cost
         damping = np.where(better, np.maximum(damping / 6, 1e-9), np.minimum(damping * 8, 1e6))
         gain = np.where(better, (cost - trial_cost) / np.maximum(cost, 1e-9), 0.0)
@@ -182,7 +173,7 @@ def point_information(obs: Observations, x: Unknowns) -> np.ndarray:
     proj = project(obs, x)
     by_point = pixel_jacobians(obs, x, proj, free, 1 / obs.sigma_px).by_point
     bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
-    h = _group_sum(products(by_point, by_point), bounds)
+    h = group_sums(products(by_point, by_point), bounds)
     i = np.arange(3)
     h[:, i, i] += 1e-12 * (1 + h[:, i, i])
     # information of rho once the direction is free as well

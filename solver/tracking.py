@@ -309,7 +309,9 @@ class Tracker:
 
     def _place_anew(self, races: list[Race], each: Callable = map) -> None:
         """In streaks, sharp pictures know better than the frame before."""
-        there = placed(races, self.blur, self.options.min_ncc, each) if races and self.blur.share else {}
+        if not races or not self.blur.share:
+            return
+        there = placed(races, self.blur, self.options.min_ncc, each)
         self.records = [r for r in self.records if r[1] not in there]
         for index, found in there.items():
             self._record(found.id, found.xy, found.sigma_px, index)
@@ -382,7 +384,7 @@ class Tracker:
         xi, yi = ((xy + 0.5) * self.scale).astype(int).T
         blurred = cv2.blur(image, (3, 3)) if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         self.colours.append(blurred[yi, xi][:, ::-1])
-        self.live = self.live.join(born) if self.live.templates is not None else born
+        self.live = self.live.join(born)
 
     def _empty_cells(self, w: int, h: int) -> float:
         """Share of an 8 x 6 grid without a track."""
@@ -405,10 +407,11 @@ class Tracker:
     # the end --------------------------------------------------------------------------------------------------------
     def result(self, frame_numbers: np.ndarray, min_length: int = 3) -> TrackedClip:
         """All tracks of at least min_length frames, in COLMAP's pixel convention."""
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)  # its threads would be missing in another process
-        self._place_anew(self.race.at_the_end(), side_by_side)
-        cv2.setNumThreads(threads)
+        if races := self.race.at_the_end():
+            threads = cv2.getNumThreads()
+            cv2.setNumThreads(1)  # its threads would be missing in another process
+            self._place_anew(races, side_by_side)
+            cv2.setNumThreads(threads)
         ids = np.concatenate([r[0] for r in self.records]) if self.records else np.zeros(0, int)
         index = np.concatenate([np.full(len(r[0]), r[1]) for r in self.records]) if self.records else np.zeros(0, int)
         xy = np.concatenate([r[2] for r in self.records]) if self.records else np.zeros((0, 2))

@@ -32,7 +32,7 @@ def test_dask_with_a_worker_killed(place):
     """)
     dask = [sys.executable, "-c", start]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    environment = {**place.environment, "SOLVE_SECONDS": "3"}
+    environment = {**place.environment, "SOLVE_SECONDS": "2"}
     options = ["--scheduler-file", str(scheduler_file)]
     processes = [subprocess.Popen([*dask, "scheduler", *options, "--port", "0", "--no-dashboard"], env=environment, **quiet)]
     try:

@@ -34,15 +34,22 @@ def test_a_motion_that_gathers_speed_leaves_more_of_itself_where_it_is_slow():
     )
 
 
+def source() -> np.ndarray:
+    """A textured picture (300, 900) float32."""
+    still = texture(5, 900, 300).astype(np.float32)
+    return still[..., 0] if still.ndim == 3 else still
+
+
+def new_matcher() -> StreakMatcher:
+    """One that has learnt nothing yet."""
+    return StreakMatcher(6, lambda image, templates, at, affine, grid: refine(image, templates, at, affine, grid, iterations=8))
+
+
 def test_noise_that_blur_would_hide_is_not_taken_for_blur():
     """A fast pan with a short shutter, in grainy pictures: any blur makes two frames more alike, and tells nothing."""
-    still = texture(5, 900, 300).astype(np.float32)
-    if still.ndim == 3:
-        still = still[..., 0]
+    still = source()
     rng = np.random.default_rng(1)
-    matcher = StreakMatcher(
-        6, lambda image, templates, at, affine, grid: refine(image, templates, at, affine, grid, iterations=8)
-    )
+    matcher = new_matcher()
     for start in (100, 180, 260, 340):
         frames = [
             smooth(still[:, x : x + 320] + rng.normal(0, 6, (300, 320)).astype(np.float32), 0.7) for x in (start, start + 12)
@@ -55,9 +62,7 @@ def test_noise_that_blur_would_hide_is_not_taken_for_blur():
 
 
 def test_points_are_followed_through_growing_streaks_and_the_shutter_is_learnt():
-    still = texture(5, 900, 300).astype(np.float32)
-    if still.ndim == 3:
-        still = still[..., 0]
+    still = source()
     centres = np.array([300.0, 312.0, 334.0, 366.0])  # where the middle of the picture lies in the source, frame by frame
     speeds = np.gradient(centres)
 
@@ -71,9 +76,7 @@ def test_points_are_followed_through_growing_streaks_and_the_shutter_is_learnt()
     before_step = -(centres[1] - centres[0])
     guess = moved + rng.normal(0, 0.7, moved.shape)
     pair = Streaks(frame(1), frame(2), xy, guess, np.tile([before_step, 0.0], (60, 1)), np.array([before_step, 0.0]))
-    matcher = StreakMatcher(
-        6, lambda image, templates, at, affine, grid: refine(image, templates, at, affine, grid, iterations=8)
-    )
+    matcher = new_matcher()
     assert matcher.share == 0.0
     matcher.learn(pair)
     assert matcher.share == 0.5
