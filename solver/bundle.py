@@ -1,10 +1,11 @@
 """The depth-regularised adjustment: robust Levenberg-Marquardt with the points eliminated.
 
-    E = sum_ij rho(|image_ij - x_ij| / sigma_ij) + strength * sum_kj w_kj rho_d(r_kj / sigma_d)
+    E = sum_ij rho(|S_ij (image_ij - x_ij)| / sigma_ij) + strength * sum_kj w_kj rho_d(r_kj / sigma_d)
 
-(Liu, Nie, Hamid, "Depth-Guided Sparse Structure-from-Motion for Movies and TV Shows", CVPR 2022, section 3.3.) Points are
-eliminated by their Schur complement (Triggs et al., "Bundle Adjustment - A Modern Synthesis", 2000, section 6). Tracks of a
-video are local in time, so the complement is formed over windows of frames with dense BLAS.
+(Liu, Nie, Hamid, "Depth-Guided Sparse Structure-from-Motion for Movies and TV Shows", CVPR 2022, section 3.3; S_ij, of
+determinant 1, makes an error that is larger one way than the other alike in all directions.) Points are eliminated by their
+Schur complement (Triggs et al., "Bundle Adjustment - A Modern Synthesis", 2000, section 6). Tracks of a video are local in
+time, so the complement is formed over windows of frames with dense BLAS.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ class Adjustment:
     def cost(self, x: Unknowns) -> tuple[float, Projection]:
         """Half the robust sum of squares, with priors."""
         proj = project(self.obs, x)
-        s = (proj.residual**2).sum(1) / self.obs.sigma_px**2
+        s = self.obs.squares(proj.residual) / self.obs.sigma_px**2
         pixels = self.obs.weight * robust(s, self.free.loss, self.free.loss_width)[0]
         total = pixels.sum() + BEHIND_PENALTY * proj.behind.sum()
         if len(self.obs.depth_obs):
@@ -195,13 +196,12 @@ class Adjustment:
     def linearise(self, x: Unknowns, proj: Projection) -> _Linear:
         """Gauss-Newton normal equations at x with the robust weights of x."""
         obs, free, d = self.obs, self.free, self.d
-        s = (proj.residual**2).sum(1) / obs.sigma_px**2
+        s = obs.squares(proj.residual) / obs.sigma_px**2
         weight = obs.weight * robust(s, free.loss, free.loss_width)[1]
         root = np.sqrt(np.where(proj.behind, 0.0, weight)) / obs.sigma_px
         jacobians = pixel_jacobians(obs, x, proj, free, root)
         r = jacobians.residual_column
         wide, by_point = jacobians.wide, jacobians.by_point
-        wide[:, r] = proj.residual.T * root
         hessian = np.zeros((self.size, self.size))
         gradient = np.zeros(self.size)
         la, ka = self.lens_at, self.key_at

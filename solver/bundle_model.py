@@ -11,7 +11,7 @@ and the point's depth is q_z / rho.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,6 +25,7 @@ class Observations:
 
     cam, point (M,) int; xy (M, 2) px from the principal point; sigma_px (M,);
     row_shift (M, 2) px: how far the image moved while the sensor was read down to this row, per unit of row time.
+    sharpen (2, 2, M): symmetric matrices of determinant 1 that make the errors of pixels alike in all directions (elongation.py).
     Depth terms refer to pixel observations: depth_obs (D,) index into M; depth_key (D,) 0..K-1; depth_value (D,): disparity
     or log depth from the network; depth_weight (D,) relative confidence.
     """
@@ -42,6 +43,7 @@ class Observations:
     depth_weight: np.ndarray
     depth_is_log: bool
     key_count: int
+    sharpen: np.ndarray
     weight: np.ndarray | float = 1.0  # (M,) how many ordinary ones each pixel observation counts as
 
     @cached_property
@@ -49,13 +51,33 @@ class Observations:
         """(M,) the number of each observation's camera and point among all pairs, camera by camera."""
         return self.cam * self.point_count + self.point
 
+    def sharpened(self, px: np.ndarray) -> np.ndarray:
+        """Vectors in the image (2, M), such as residuals, with errors alike in all directions."""
+        out = self.sharpen[0] * px[0]
+        out += self.sharpen[1] * px[1]
+        return out
+
+    def squares(self, residual: np.ndarray) -> np.ndarray:
+        """(M,) px^2: squared lengths of residuals (M, 2), sharpened."""
+        out = self.sharpened(residual.T)
+        out *= out
+        return out[0] + out[1]
+
+    def pixels_of(self, rows: np.ndarray) -> Observations:
+        """The pixel observations of the given rows, without depths; numbers of cameras and points stay."""
+        some = Observations.without_depth(
+            *(getattr(self, n)[rows] for n in ("cam", "point", "xy", "sigma_px", "row_shift")), self.cam_count, self.point_count
+        )
+        weight = self.weight if np.isscalar(self.weight) else self.weight[rows]
+        return replace(some, weight=weight, sharpen=self.sharpen[..., rows])
+
     @staticmethod
     def without_depth(cam, point, xy, sigma_px, row_shift, cam_count, point_count) -> Observations:
-        """Pixels only."""
+        """Pixels only, their errors alike in all directions."""
         none = np.zeros(0)
-        return Observations(
-            cam, point, xy, sigma_px, row_shift, cam_count, point_count, none.astype(int), none.astype(int), none, none, True, 0
-        )
+        alike = np.broadcast_to(np.eye(2)[:, :, None], (2, 2, len(cam)))
+        no_depth = none.astype(int), none.astype(int), none, none, True, 0
+        return Observations(cam, point, xy, sigma_px, row_shift, cam_count, point_count, *no_depth, alike)
 
 
 @dataclass(frozen=True)
@@ -181,8 +203,8 @@ def project(obs: Observations, x: Unknowns) -> Projection:
 
 @dataclass(frozen=True)
 class PixelJacobians:
-    """Derivatives of the pixel residuals. wide (2, C + L + 1 + P, M): by the camera's C = 6 or 7 unknowns (0 when cameras are
-    held), by the L of the lens, room for the residual, and by the point's P = 3 (0 when points are held). Observations come last
+    """Pixel residuals with their derivatives. wide (2, C + L + 1 + P, M): by the camera's C = 6 or 7 unknowns (0 when cameras are
+    held), by the L of the lens, the residual itself, and by the point's P = 3 (0 when points are held). Observations come last
     so that each step of the arithmetic runs along all of them."""
 
     wide: np.ndarray
@@ -191,7 +213,7 @@ class PixelJacobians:
 
     @property
     def residual_column(self) -> int:
-        """Where in `wide` the residual goes."""
+        """Where in `wide` the residual is."""
         return self.camera_columns + self.lens_columns
 
     @property
@@ -213,61 +235,54 @@ class PixelJacobians:
 def pixel_jacobians(
     obs: Observations, x: Unknowns, proj: Projection, free: Freedom, row_weight: np.ndarray | float = 1.0
 ) -> PixelJacobians:
-    """Derivatives of the pixel residuals, each observation's times its row_weight (M,)."""
+    """The pixel residuals with their derivatives, sharpened, each observation's times its row_weight (M,)."""
     q, cam, point = proj.q.T, obs.cam, obs.point
-    iz = 1 / q[2]
-    u = q[:2] * iz
+    u = q[:2] / q[2]
     focal = np.exp(x.log_focal).take(cam) * row_weight
     bent = bool(x.k1 or x.k2)
     r2 = (u * u).sum(0) if bent or free.k1 or free.k2 else None
-    # d image / d q = [[along[0], across, away[0]], [across, along[1], away[1]]]
-    if bent:
-        scale = focal * (1 + r2 * (x.k1 + r2 * x.k2))
-        slope = 2 * focal * (x.k1 + 2 * x.k2 * r2)
-        across = slope * u[0] * u[1] * iz
-        along = (scale + slope * u * u) * iz
-        away = -(along * u + across * u[::-1])
-    else:
-        scale, across = focal, None
-        along = np.broadcast_to(scale * iz, u.shape)
-        away = -along * u
+    scale = focal * (1 + r2 * (x.k1 + r2 * x.k2)) if bent else focal
+    outwards = obs.sharpened(u)
     columns = 0 if not free.cameras else 7 if free.focal_varies else 6
     lens_columns = len(free.lens_columns)
-    out = PixelJacobians(np.empty((2, columns + lens_columns + 1 + 3 * free.points, len(iz))), columns, lens_columns)
+    out = PixelJacobians(np.empty((2, columns + lens_columns + 1 + 3 * free.points, len(cam))), columns, lens_columns)
     wide = out.wide
+    wide[:, out.residual_column] = obs.sharpened(proj.residual.T) * row_weight
+    # d image / d (q_x, q_y, q_z), each (2, M)
+    near = scale / q[2]
+    by_x, by_y = obs.sharpen * near
+    if bent:
+        slope = 2 * focal * (x.k1 + 2 * x.k2 * r2) / q[2]
+        by_x += slope * u[0] * outwards
+        by_y += slope * u[1] * outwards
+        near += slope * r2
+    by_z = -near * outwards
 
     def of(vector: np.ndarray, into: np.ndarray) -> None:
         """d image / d q of a vector (3, M), into (2, M)."""
-        np.multiply(along, vector[:2], out=into)
-        into += away * vector[2]
-        if across is not None:
-            into += across * vector[1::-1]
+        np.multiply(by_x, vector[0], out=into)
+        into += by_y * vector[1]
+        into += by_z * vector[2]
 
     if free.cameras:
         # d q / d omega = -[q]x
-        wide[0, 0], wide[1, 0] = away[0] * q[1], away[1] * q[1] - along[1] * q[2]
-        wide[0, 1], wide[1, 1] = along[0] * q[2] - away[0] * q[0], -away[1] * q[0]
-        wide[0, 2], wide[1, 2] = -along[0] * q[1], along[1] * q[0]
-        if across is not None:
-            wide[0, 0] -= across * q[2]
-            wide[1, 1] += across * q[2]
-            wide[0, 2] += across * q[0]
-            wide[1, 2] -= across * q[1]
+        wide[:, 0] = by_z * q[1] - by_y * q[2]
+        wide[:, 1] = by_x * q[2] - by_z * q[0]
+        wide[:, 2] = by_y * q[0] - by_x * q[1]
         if free.translation:
             rho = x.rho.take(point)
-            wide[0, 3], wide[1, 4], wide[:, 5] = along[0] * rho, along[1] * rho, away * rho
-            wide[0, 4] = wide[1, 3] = 0.0 if across is None else across * rho
+            wide[:, 3], wide[:, 4], wide[:, 5] = by_x * rho, by_y * rho, by_z * rho
         else:
             wide[:, 3:6] = 0.0
     if columns == 7:
-        wide[:, 6] = scale * u
+        wide[:, 6] = scale * outwards
     for at, name in enumerate(free.lens_columns, columns):
         if name == "row_time":
-            wide[:, at] = obs.row_shift.T * row_weight
+            wide[:, at] = obs.sharpened(obs.row_shift.T) * row_weight
         elif name == "focal":
-            wide[:, at] = scale * u
+            wide[:, at] = scale * outwards
         else:
-            wide[:, at] = focal * (r2 if name == "k1" else r2 * r2) * u
+            wide[:, at] = focal * (r2 if name == "k1" else r2 * r2) * outwards
     if free.points:
         # d q / d (e1, e2, rho) = R (e1, e2, origin) + (0, 0, t)
         none, one = np.zeros((len(x.rho), 1)), np.ones((len(x.rho), 1))

@@ -164,19 +164,7 @@ def _cut(tracks: Tracks, cuts: tuple[tuple[int, int, int], ...]) -> Tracks:
     for track, first, last in cuts:  # observations are sorted by track
         rows = slice(*np.searchsorted(tracks.track, [track, track + 1]))
         keep[rows] &= (number[rows] < first) | (number[rows] > last)
-    return tracks if keep.all() else rows_of_tracks(tracks, keep)
-
-
-def rows_of_tracks(tracks: Tracks, keep: np.ndarray) -> Tracks:
-    """The kept observations (M,) bool; numbers of tracks stay."""
-    return Tracks(
-        tracks.frame_numbers,
-        tracks.track[keep],
-        tracks.frame_index[keep],
-        tracks.xy[keep],
-        tracks.sigma_px[keep],
-        tracks.track_count,
-    )
+    return tracks if keep.all() else tracks.rows(keep)
 
 
 def only(tracks: Tracks, wanted: np.ndarray) -> tuple[Tracks, np.ndarray]:
@@ -184,15 +172,5 @@ def only(tracks: Tracks, wanted: np.ndarray) -> tuple[Tracks, np.ndarray]:
     kept = np.nonzero(wanted)[0]
     new = np.full(tracks.track_count, -1)
     new[kept] = np.arange(len(kept))
-    inside = rows_of_tracks(tracks, wanted[tracks.track])
-    return (
-        Tracks(
-            inside.frame_numbers,
-            new[inside.track].astype(np.int32),
-            inside.frame_index,
-            inside.xy,
-            inside.sigma_px,
-            len(kept),
-        ),
-        kept,
-    )
+    inside = tracks.rows(wanted[tracks.track])
+    return replace(inside, track=new[inside.track].astype(np.int32), track_count=len(kept)), kept

@@ -188,7 +188,7 @@ def fit_of(view: ShotView, state: State, label: np.ndarray) -> dict:
     problem = view.problem(np.arange(view.frame_count), world.known, min_views=1, depth=False)
     obs, x = problem.obs, world.gather(problem, view.depth_is_log)
     proj = project(obs, x)
-    e2 = (proj.residual**2).sum(1)
+    e2 = obs.squares(proj.residual)
     n, frames = t.track_count, view.frame_count
     length = np.bincount(t.track, minlength=n)
     rms = np.full(n, np.nan)

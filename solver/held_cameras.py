@@ -62,13 +62,5 @@ def adjust_part(
     )
     world.scatter(problem, found.unknowns)
     inside = np.isin(problem.obs.cam, np.nonzero(np.isin(frames, part))[0])
-    some = replace(
-        problem.obs,
-        cam=problem.obs.cam[inside],
-        point=problem.obs.point[inside],
-        xy=problem.obs.xy[inside],
-        sigma_px=problem.obs.sigma_px[inside],
-        row_shift=problem.obs.row_shift[inside],
-    )
     if inside.any():
-        state.scale = float(np.clip(residual_scale(some, found.unknowns), 0.3, 20))
+        state.scale = float(np.clip(residual_scale(problem.obs.pixels_of(inside), found.unknowns), 0.3, 20))

@@ -331,7 +331,7 @@ def cost_of(view: ShotView, world: World, frames: np.ndarray, tracks: np.ndarray
     """Mean saturating cost of the pixels, to compare starts by: gross outliers count alike in all of them."""
     problem = view.problem(frames, tracks & world.known, depth=False)
     proj = project(problem.obs, world.gather(problem, view.depth_is_log))
-    s = (proj.residual**2).sum(1) / problem.obs.sigma_px**2
+    s = problem.obs.squares(proj.residual) / problem.obs.sigma_px**2
     return float(robust(np.where(proj.behind, 1e9, s), "geman", width)[0].mean())
 
 

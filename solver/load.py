@@ -122,6 +122,7 @@ def _solution(document: dict[str, Any], path: Path) -> Solution:
             tracks["xy"],
             tracks["sigma_px"],
             len(tracks["label"]),
+            tracks.get("elongation"),
         ),
         track_label=tracks["label"],
         track_held_out=tracks["held_out"],

@@ -108,7 +108,7 @@ def consensus_pose(
 def track_fit(obs: Observations, x: Unknowns, cut: float) -> tuple[np.ndarray, np.ndarray]:
     """Per point: share of its observations within cut sigmas, and the RMS (px) of those."""
     proj = project(obs, x)
-    e2 = (proj.residual**2).sum(1)
+    e2 = obs.squares(proj.residual)
     good = (e2 < (cut * obs.sigma_px) ** 2) & ~proj.behind
     n = np.bincount(obs.point, minlength=obs.point_count)
     g = np.bincount(obs.point, good, minlength=obs.point_count)
@@ -119,7 +119,7 @@ def track_fit(obs: Observations, x: Unknowns, cut: float) -> tuple[np.ndarray, n
 def residual_scale(obs: Observations, x: Unknowns) -> float:
     """How much larger than their sigmas residuals really are (robust, per coordinate)."""
     proj = project(obs, x)
-    s = np.sqrt((proj.residual**2).sum(1)) / obs.sigma_px
+    s = np.sqrt(obs.squares(proj.residual)) / obs.sigma_px
     return float(np.median(s) / 1.1774)
 
 
@@ -129,7 +129,7 @@ def track_noise(obs: Observations, x: Unknowns, scale: float) -> np.ndarray:
     Patches without much in them, or that change as the view does, are several times worse than the tracker can know. A few views
     say little: every track counts as some ordinary ones besides, and gross errors only up to a limit.
     """
-    s = np.minimum((project(obs, x).residual ** 2).sum(1) / (2 * (scale * obs.sigma_px) ** 2), NOISE_LIMIT_SIGMAS**2)
+    s = np.minimum(obs.squares(project(obs, x).residual) / (2 * (scale * obs.sigma_px) ** 2), NOISE_LIMIT_SIGMAS**2)
     total = np.bincount(obs.point, s, minlength=obs.point_count)
     views = np.bincount(obs.point, minlength=obs.point_count)
     own = np.maximum(views - POINT_VIEWS, 0)
@@ -146,7 +146,7 @@ def relabel(
     """
     x = refine_points(obs, x, translation=translation, width=3.0 * max(scale, 1.0), iterations=8)
     proj = project(obs, x)
-    error = np.sqrt((proj.residual**2).sum(1))
+    error = np.sqrt(obs.squares(proj.residual))
     limit = np.maximum(cut * scale * obs.sigma_px, floor_px)
     n = np.bincount(obs.point, minlength=obs.point_count)
     share = np.bincount(obs.point, (error > limit) | proj.behind, minlength=obs.point_count) / np.maximum(n, 1)
@@ -170,7 +170,7 @@ def explained(view, state, frames: np.ndarray, tracks: np.ndarray, translation: 
     )
     proj = project(problem.obs, x)
     limit = np.maximum(cut * max(scale, 0.5) * problem.obs.sigma_px, 0.25)
-    good = ((proj.residual**2).sum(1) < limit**2) & ~proj.behind
+    good = (problem.obs.squares(proj.residual) < limit**2) & ~proj.behind
     weight = np.zeros(len(good))
     for c in range(problem.obs.cam_count):
         rows = np.nonzero(problem.obs.cam == c)[0]

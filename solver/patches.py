@@ -15,10 +15,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .elongation import elongation_of
+
 # A patch's affine warp changes by about this much per frame; it sets how stiffly the prior holds.
 AFFINE_STEP_PER_FRAME = 0.01
 # Residuals beyond this many robust deviations are taken for something in front of the patch.
 OCCLUSION_CUT = 2.5
+AFFINE_CHANGE = 0.3  # as much as a patch is stretched and turned in its life
 SPREAD_STEP = 3  # every third sample tells the spread of a patch's residuals well enough
 SMALL_STEP_PX = 0.3  # after a longer step a patch looks different enough for a new normal matrix
 ENOUGH_PX = 0.05  # a step below this is the last one: the next would be a small part of it
@@ -54,12 +57,14 @@ class Templates:
 
 @dataclass(frozen=True)
 class Refined:
-    """What refinement found: xy (n, 2) px, affine (n, 2, 2) from template to image, ncc (n,), sigma_px (n,), step_px (n,)."""
+    """What refinement found: xy (n, 2) px, affine (n, 2, 2) from template to image, ncc (n,), sigma_px (n,), elongation (n, 2)
+    of the error of xy, step_px (n,)."""
 
     xy: np.ndarray
     affine: np.ndarray
     ncc: np.ndarray
     sigma_px: np.ndarray
+    elongation: np.ndarray
     step_px: np.ndarray
 
 
@@ -142,6 +147,30 @@ def make_templates(image: np.ndarray, xy: np.ndarray, grid: PatchGrid) -> Templa
     jac -= along[..., None] * value[:, None, :]
     normal = np.einsum("nkm,nlm,m->nkl", jac, jac, window, optimize=True)
     return Templates(value, jac.astype(np.float32), contrast, normal)
+
+
+def covariance(templates: Templates, grid: PatchGrid, noise_levels: float) -> np.ndarray:
+    """(n, 6, 6) of what can be told of each patch's shift and affine warp in another picture of noise_levels grey levels."""
+    count = 1.0 / float((grid.window**2).sum())
+    noise = (noise_levels / templates.contrast) ** 2 / count
+    normal = templates.normal.astype(np.float64)
+    i = np.arange(6)
+    normal[:, i[2:], i[2:]] += noise[:, None] / AFFINE_CHANGE**2
+    normal[:, i, i] += 1e-9
+    return np.linalg.inv(normal)
+
+
+def best_known(warp_covariance: np.ndarray, most_px: float) -> np.ndarray:
+    """(n, 2) px from a patch's middle: the point whose place in other pictures is known best, within most_px, however the patch
+    is stretched and turned; where two edges cross, the crossing. warp_covariance (n, 6, 6).
+
+    A point p is found at shift + A p. The trace of that place's covariance is quadratic in p.
+    """
+    c = warp_covariance
+    slope = np.stack([c[:, 0, 2] + c[:, 1, 4], c[:, 0, 3] + c[:, 1, 5]], 1)
+    curve = c[:, 2:4, 2:4] + c[:, 4:6, 4:6]
+    point = -np.linalg.solve(curve, slope[..., None])[..., 0]
+    return point * np.minimum(1.0, most_px / np.maximum(np.hypot(*point.T), 1e-9))[:, None]
 
 
 def refine(
@@ -227,4 +256,5 @@ def refine(
         if not len(active):
             break
     sigma = np.sqrt(np.maximum(inverse[:, 0, 0] + inverse[:, 1, 1], 0) / 2) * spread / np.sqrt(count)
-    return Refined(xy, affine, ncc, sigma, np.hypot(*(xy - start).T))
+    one_sided = elongation_of(affine @ inverse[:, :2, :2] @ affine.transpose(0, 2, 1))
+    return Refined(xy, affine, ncc, sigma, one_sided, np.hypot(*(xy - start).T))

@@ -270,6 +270,7 @@ def _write_tracks(solution: Solution, folder: Path) -> None:
             "frame_index": np.asarray(tracks.frame_index, np.int32),
             "xy": np.asarray(tracks.xy, np.float64),
             "sigma_px": np.asarray(tracks.sigma_px, np.float32),
+            "elongation": np.asarray(tracks.elongation, np.float32),
             "label": np.asarray(solution.track_label, np.uint8),
             "held_out": np.asarray(solution.track_held_out, bool),
             "point": point,

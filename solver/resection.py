@@ -17,7 +17,7 @@ HOPELESS_DAMPING = 10.0
 
 
 def _weights(obs: Observations, proj: Projection, loss: str, width: float) -> tuple[np.ndarray, np.ndarray]:
-    s = (proj.residual**2).sum(1) / obs.sigma_px**2
+    s = obs.squares(proj.residual) / obs.sigma_px**2
     cost, weight = robust(s, loss, width)
     return np.where(proj.behind, 1e3, obs.weight * cost), np.where(proj.behind, 0.0, obs.weight * weight)
 
@@ -72,7 +72,6 @@ def resect(
     for _ in range(iterations):
         root = np.sqrt(weight) / obs.sigma_px
         wide = pixel_jacobians(obs, x, proj, free_columns, root).wide
-        wide[:, -1] = proj.residual.T * root
         wide = wide.take(order, axis=2)
         for f in range(obs.cam_count):
             j = wide[:, :, bounds[f] : bounds[f + 1]]
@@ -125,7 +124,6 @@ def refine_points(
             cost = group_sums(each, bounds)
         root = np.sqrt(weight) / obs.sigma_px
         wide = pixel_jacobians(obs, x, proj, free, root).wide
-        wide[:, 0] = proj.residual.T * root
         sums = group_sums(products(wide[:, 1:], wide), bounds)
         gradient, hessian = sums[:, :, 0], sums[:, :, 1:]
         d = _solve_small(hessian, gradient, damping)
@@ -152,16 +150,8 @@ def refine_points(
         cost = np.where(better, trial_cost, cost)[going]
         active, damping = active[going], damping[going]
         number = np.cumsum(going) - 1
-        obs = replace(
-            obs,
-            cam=obs.cam[stays],
-            point=number[obs.point[stays]],
-            xy=obs.xy[stays],
-            sigma_px=obs.sigma_px[stays],
-            row_shift=obs.row_shift[stays],
-            weight=obs.weight if np.isscalar(obs.weight) else obs.weight[stays],
-            point_count=len(active),
-        )
+        obs = obs.pixels_of(stays)
+        obs = replace(obs, point=number[obs.point], point_count=len(active))
         bounds = np.searchsorted(obs.point, np.arange(obs.point_count + 1))
         x = replace(x, direction=direction[active], rho=rho[active], origin=x.origin[going])
     return replace(whole, direction=direction, rho=rho)

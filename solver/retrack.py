@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from .edits import rows_of_tracks
 from .flow import Picture, prepare
 from .live import Live
 from .parallel import use_cores
@@ -45,7 +44,7 @@ class SeededTracker(Tracker):
             self.live = Live.born(np.arange(n), xy, 0, make_templates(picture.fine, xy, self.grid))
             self.next_id = n
             self.colours.append(np.zeros((n, 3), np.uint8))  # theirs are known
-            self._record(self.live.id, xy, np.full(n, 0.05))
+            self._record(self.live.id, xy, np.full(n, 0.05), np.zeros((n, 2)))
         super()._replenish(picture, ignore)
 
 
@@ -57,6 +56,7 @@ class Found:
     number: np.ndarray
     xy: np.ndarray
     sigma: np.ndarray
+    elongation: np.ndarray
     colour: np.ndarray  # (new, 3)
     seeds: np.ndarray  # (n,) the solution's number of each seed
 
@@ -82,15 +82,12 @@ def track_part(solution: Solution, plan: Part, clip, masks, settings: Settings, 
         tracker.step(prepare(image, options.shrink), masks.ignore(number) if masks else None)
         seen.append(number)
         progress("track", len(seen), len(order))
-    ids = np.concatenate([r[0] for r in tracker.records])
-    index = np.concatenate([np.full(len(r[0]), r[1]) for r in tracker.records])
-    places = np.concatenate([r[2] for r in tracker.records]) + 0.5
-    sigma = np.concatenate([r[3] for r in tracker.records])
+    ids, index, places, sigma, elongation = tracker.observations()
     tracker.thread.shutdown()
     new = ids >= len(rows)
     track = np.where(new, ids - len(rows), -1 - ids)
     colour = np.concatenate(tracker.colours)[len(rows) :]
-    return Found(track, np.array(seen)[index], places, sigma, colour, t.track[rows])
+    return Found(track, np.array(seen)[index], places + 0.5, sigma, elongation, colour, t.track[rows])
 
 
 def join(solution: Solution, plan: Part, found: Found, info: ClipInfo) -> tuple[Solution, np.ndarray]:
@@ -103,7 +100,7 @@ def join(solution: Solution, plan: Part, found: Found, info: ClipInfo) -> tuple[
     of_user = np.zeros(t.track_count, bool)
     of_user[[d["track"] for d in solution.user_tracks]] = True
     inside = np.isin(number, plan.part)
-    old = rows_of_tracks(t, ~inside | of_user[t.track])
+    old = t.rows(~inside | of_user[t.track])
     old_number = old.frame_numbers[old.frame_index]
     # seeds: those that were where they should be in the seams
     seeded = found.track < 0
@@ -124,6 +121,7 @@ def join(solution: Solution, plan: Part, found: Found, info: ClipInfo) -> tuple[
     all_numbers = np.r_[old_number, found.number[seeded][use], found.number[fresh_rows]]
     xy = np.concatenate([old.xy, found.xy[seeded][use], found.xy[fresh_rows]])
     sigma = np.r_[old.sigma_px, found.sigma[seeded][use], found.sigma[fresh_rows]]
+    elongation = np.concatenate([old.elongation, found.elongation[seeded][use], found.elongation[fresh_rows]])
     index = index_of[all_numbers - frames.min()]
     order = np.lexsort((index, track))
     tracks = Tracks(
@@ -133,6 +131,7 @@ def join(solution: Solution, plan: Part, found: Found, info: ClipInfo) -> tuple[
         xy[order],
         sigma[order].astype(np.float32),
         t.track_count + len(alive),
+        elongation[order],
     )
     more = len(alive)
     at = np.searchsorted(solution.frame_numbers, frames).clip(0, len(solution.frame_numbers) - 1)

@@ -68,7 +68,7 @@ def measure(view: ShotView, state: State, frames: np.ndarray, held: np.ndarray, 
     x = world.gather(problem, view.depth_is_log)
     x = refine_points(problem.obs, x, translation=translation, width=4.0, iterations=15)
     proj = project(problem.obs, x)
-    e2 = (proj.residual**2).sum(1)
+    e2 = problem.obs.squares(proj.residual)
     cost = robust(np.where(proj.behind, 1e9, e2 / unit_px**2), "geman", ERROR_WIDTH)[0]
     n = np.bincount(problem.obs.point, minlength=problem.obs.point_count)
     per_track = np.bincount(problem.obs.point, cost, minlength=problem.obs.point_count) / np.maximum(n, 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import chain, pairwise
 
 import cv2
@@ -17,11 +17,12 @@ import numpy as np
 
 from .blur import STREAK_ERROR, StreakMatcher, Streaks, streaks
 from .detect import image_noise, spread_corners
+from .elongation import elongation_of
 from .flow import Flow, Picture, follow, lucas_kanade, prepare
 from .live import Live
 from .lost import Expected, Lost
 from .parallel import ahead, side_by_side
-from .patches import PatchGrid, Refined, Templates, make_templates, refine
+from .patches import PatchGrid, Refined, Templates, best_known, covariance, make_templates, refine
 from .race import RaceWatch
 from .types import Tracks
 from .whip import Race, placed
@@ -111,7 +112,8 @@ class Tracker:
         self.wanted = options.tracks_wanted
         self.looked_back: tuple[np.ndarray, np.ndarray] = (np.zeros(0, int), np.zeros((0, 2)))  # ids and places some frames ago
         self.noise = 3.0
-        self.records: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []  # ids, frame index, xy, sigma
+        # ids, frame index, xy, sigma, elongation
+        self.records: list[tuple[np.ndarray, int, np.ndarray, np.ndarray, np.ndarray]] = []
         self.colours: list[np.ndarray] = []
         self.bridging: list[int] = []
         self.bridged: list[int] = []
@@ -176,7 +178,7 @@ class Tracker:
             moved = replace(moved, xy=found.xy, velocity=velocity, affine=found.affine)
             sure = np.nonzero(good)[0]
             self.live = moved.take(sure)
-            self._record(self.live.id, self.live.xy, found.sigma_px[sure])
+            self._record(self.live.id, self.live.xy, found.sigma_px[sure], found.elongation[sure])
             self._renew_references(fine, slowed)
             gone = np.r_[gone, keep[~good]]
         else:
@@ -240,9 +242,7 @@ class Tracker:
             return part(slice(0, n))
         # in one thread: the arrays are small, threads would mostly wait for Python's lock
         parts = [part(slice(k, k + PATCHES_AT_ONCE)) for k in range(0, n, PATCHES_AT_ONCE)]
-        return type(parts[0])(
-            *(np.concatenate([getattr(p, k) for p in parts]) for k in ("xy", "affine", "ncc", "sigma_px", "step_px"))
-        )
+        return Refined(*(np.concatenate([getattr(p, field.name) for p in parts]) for field in fields(Refined)))
 
     def _trustworthy(self, found: Refined, streak_px: float = 0.0) -> np.ndarray:
         """Which of the found places to believe; in streaks of this length as exactly as streaks can be located."""
@@ -304,7 +304,7 @@ class Tracker:
             velocity=np.zeros((len(hit), 2)),
             affine=found.affine[hit],
         )
-        self._record(back.id, back.xy, found.sigma_px[hit])
+        self._record(back.id, back.xy, found.sigma_px[hit], found.elongation[hit])
         self.live = self.live.join(back)
 
     def _place_anew(self, races: list[Race], each: Callable = map) -> None:
@@ -314,7 +314,7 @@ class Tracker:
         there = placed(races, self.blur, self.options.min_ncc, each)
         self.records = [r for r in self.records if r[1] not in there]
         for index, found in there.items():
-            self._record(found.id, found.xy, found.sigma_px, index)
+            self._record(found.id, found.xy, found.sigma_px, found.elongation, index)
 
     # new ones -------------------------------------------------------------------------------------------------------
     def _drop_ignored(self, ignore: np.ndarray) -> None:
@@ -332,11 +332,11 @@ class Tracker:
     def _forget(self, ids: np.ndarray) -> None:
         """Take this frame's observations of the given tracks back."""
         for k in range(len(self.records) - 1, -1, -1):
-            rid, index, xy, sigma = self.records[k]
+            rid, index, *what = self.records[k]
             if index != self.index:
                 break
             keep = ~np.isin(rid, ids)
-            self.records[k] = (rid[keep], index, xy[keep], sigma[keep])
+            self.records[k] = (rid[keep], index, *(w[keep] for w in what))
 
     def _look_for_crowds(self) -> None:
         """Where much moves on its own the set shows in few places: it takes more tracks to have enough of it."""
@@ -377,10 +377,16 @@ class Tracker:
             return
         ids = np.arange(self.next_id, self.next_id + len(corners))
         self.next_id += len(corners)
-        xy = corners.astype(np.float64)
-        born = Live.born(ids, xy, self.index, make_templates(fine, xy, self.grid))
+        templates = make_templates(fine, corners, self.grid)
+        # not the corner's place but the point close to it that the patch tells best of
+        to_best = best_known(covariance(templates, self.grid, self.noise), self.grid.radius / 2)
+        edge = self.grid.radius + 1
+        xy = np.clip(corners + to_best, edge, (w - 1 - edge, h - 1 - edge))
+        templates = make_templates(fine, xy, self.grid)
+        born = Live.born(ids, xy, self.index, templates)
         streak = self.blur.share * float(np.hypot(*self.step_px)) if self.race.racing else 0.0
-        self._record(ids, xy, np.full(len(xy), np.hypot(0.05, STREAK_ERROR * streak)))
+        sigma = np.full(len(xy), np.hypot(0.05, STREAK_ERROR * streak))
+        self._record(ids, xy, sigma, elongation_of(covariance(templates, self.grid, self.noise)[:, :2, :2]))
         xi, yi = ((xy + 0.5) * self.scale).astype(int).T
         blurred = cv2.blur(image, (3, 3)) if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         self.colours.append(blurred[yi, xi][:, ::-1])
@@ -395,9 +401,12 @@ class Tracker:
             ] = True
         return 1.0 - float(seen.mean())
 
-    def _record(self, ids: np.ndarray, xy: np.ndarray, sigma: np.ndarray, index: int | None = None) -> None:
+    def _record(
+        self, ids: np.ndarray, xy: np.ndarray, sigma: np.ndarray, elongation: np.ndarray, index: int | None = None
+    ) -> None:
         places = (xy + 0.5) * self.scale - 0.5
-        self.records.append((ids, self.index if index is None else index, places, (sigma * self.scale.max()).astype(np.float32)))
+        index = self.index if index is None else index
+        self.records.append((ids, index, places, (sigma * self.scale.max()).astype(np.float32), elongation.astype(np.float32)))
 
     @property
     def places(self) -> np.ndarray:
@@ -405,6 +414,14 @@ class Tracker:
         return (self.live.xy + 0.5) * self.scale - 0.5
 
     # the end --------------------------------------------------------------------------------------------------------
+    def observations(self) -> tuple[np.ndarray, ...]:
+        """All that was recorded: ids (M,), frame indices (M,), xy (M, 2) OpenCV px, sigma_px (M,), elongation (M, 2)."""
+        none = np.zeros((0, 2))
+        records = self.records or [(np.zeros(0, int), 0, none, np.zeros(0, np.float32), none.astype(np.float32))]
+        ids, index, *what = zip(*records, strict=True)
+        index = np.repeat(index, [len(i) for i in ids])
+        return np.concatenate(ids), index, *(np.concatenate(w) for w in what)
+
     def result(self, frame_numbers: np.ndarray, min_length: int = 3) -> TrackedClip:
         """All tracks of at least min_length frames, in COLMAP's pixel convention."""
         if races := self.race.at_the_end():
@@ -412,18 +429,15 @@ class Tracker:
             cv2.setNumThreads(1)  # its threads would be missing in another process
             self._place_anew(races, side_by_side)
             cv2.setNumThreads(threads)
-        ids = np.concatenate([r[0] for r in self.records]) if self.records else np.zeros(0, int)
-        index = np.concatenate([np.full(len(r[0]), r[1]) for r in self.records]) if self.records else np.zeros(0, int)
-        xy = np.concatenate([r[2] for r in self.records]) if self.records else np.zeros((0, 2))
-        sigma = np.concatenate([r[3] for r in self.records]) if self.records else np.zeros(0, np.float32)
-        length = np.bincount(ids, minlength=self.next_id)
-        keep = length[ids] >= min_length
-        ids, index, xy, sigma = ids[keep], index[keep], xy[keep], sigma[keep]
-        order = np.lexsort((index, ids))
-        ids, index, xy, sigma = ids[order], index[order], xy[order], sigma[order]
-        kept, track = np.unique(ids, return_inverse=True)
+        ids, index, *what = self.observations()
+        keep = np.bincount(ids, minlength=self.next_id)[ids] >= min_length
+        rows = np.lexsort((index, ids))
+        rows = rows[keep[rows]]
+        xy, sigma, elongation = (w[rows] for w in what)
+        kept, track = np.unique(ids[rows], return_inverse=True)
         colour = np.concatenate(self.colours)[kept] if self.colours else np.zeros((0, 3), np.uint8)
-        tracks = Tracks(np.asarray(frame_numbers), track.astype(np.int32), index.astype(np.int32), xy + 0.5, sigma, len(kept))
+        index = index[rows].astype(np.int32)
+        tracks = Tracks(np.asarray(frame_numbers), track.astype(np.int32), index, xy + 0.5, sigma, len(kept), elongation)
         self.thread.shutdown()
         return TrackedClip(tracks, colour, self.noise, np.array(self.bridging), tuple(self.bridged))
 

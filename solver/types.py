@@ -6,7 +6,7 @@ of the first pixel is (0.5, 0.5). Every transform is named by what it maps to an
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -127,6 +127,16 @@ class Tracks:
     xy: np.ndarray  # (M, 2) float64, px
     sigma_px: np.ndarray  # (M,) float32, expected error of xy
     track_count: int
+    elongation: np.ndarray | None = None  # (M, 2) float32, see elongation.py; None given: alike in all directions
+
+    def __post_init__(self) -> None:
+        if self.elongation is None:
+            object.__setattr__(self, "elongation", np.zeros((len(self.track), 2), np.float32))
+
+    def rows(self, keep: np.ndarray) -> Tracks:
+        """The kept observations (M,) bool; numbers of tracks stay."""
+        each = ("track", "frame_index", "xy", "sigma_px", "elongation")
+        return replace(self, **{name: getattr(self, name)[keep] for name in each})
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,7 @@ def append(tracks: Tracks, user: tuple[UserTrack, ...]) -> Tracks:
         np.concatenate([tracks.xy, *(u.xy for u in user)]),
         np.r_[tracks.sigma_px, sigma].astype(np.float32),
         first + len(user),
+        np.concatenate([tracks.elongation, np.zeros((len(sigma), 2), np.float32)]),
     )
 
 

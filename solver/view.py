@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from .bundle_model import MIN_RHO, Observations, Unknowns
+from .elongation import sharpening
 from .types import DepthMap, Tracks
 
 # Below this a track's own estimate of its error is too hopeful (interpolation, lighting, compression).
@@ -62,6 +63,7 @@ class ShotView:
         # pixels that are not square: rows are brought to the columns' unit, so that one focal length serves both
         self.xy = (tracks.xy - self.centre) / np.array([1.0, pixel_aspect])
         self.sigma = np.hypot(SIGMA_FLOOR_PX, tracks.sigma_px.astype(np.float64))
+        self.sharpen = sharpening(tracks.elongation, pixel_aspect)
         self.keys = sorted(depth_maps)
         self.depth_kind = depth_maps[self.keys[0]].kind if self.keys else "depth"
         self.depth_is_log = self.depth_kind != "disparity"
@@ -118,6 +120,7 @@ class ShotView:
         obs = Observations.without_depth(
             cam, point, self.xy[rows], self.sigma[rows], self.row_shift[rows], len(frames), len(kept)
         )
+        obs = replace(obs, sharpen=self.sharpen.take(rows, axis=2))
         if self.weight is not None:
             obs = replace(obs, weight=self.weight[rows])
         keys = np.array([k for k in self.keys if cam_of[k] >= 0], int) if depth and self.depth_term else np.zeros(0, int)

@@ -8,7 +8,7 @@ its points take while the shutter is open. That also shows points in the streaks
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import cv2
@@ -35,11 +35,12 @@ class Passing:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where tracks are in a streaked frame: ids (n,), xy (n, 2), sigma_px (n,)."""
+    """Where tracks are in a streaked frame: ids (n,), xy (n, 2), sigma_px (n,), elongation (n, 2)."""
 
     id: np.ndarray
     xy: np.ndarray
     sigma_px: np.ndarray
+    elongation: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def placed(
 def _with_more(nearer: Placed, other: Placed) -> Placed:
     """The tracks of the one, and those of the other that the one has not."""
     more = ~np.isin(other.id, nearer.id)
-    return Placed(*(np.concatenate([getattr(nearer, n), getattr(other, n)[more]]) for n in ("id", "xy", "sigma_px")))
+    return Placed(*(np.concatenate([getattr(nearer, f.name), getattr(other, f.name)[more]]) for f in fields(Placed)))
 
 
 def _step(a: Passing, b: Passing) -> np.ndarray | None:
@@ -128,7 +129,7 @@ def _one_way(passing: list[Passing], matcher: StreakMatcher, min_ncc: float) -> 
         if better is None:
             break
         way = better
-        out[k] = Placed(ids[rows][good], found.xy[good], found.sigma_px[good])
+        out[k] = Placed(ids[rows][good], found.xy[good], found.sigma_px[good], found.elongation[good])
     return out
 
 
