@@ -186,7 +186,7 @@ def judge(
         "prior": "focal length assumed",
     }[focal_word]
     summary = f"{words}: {held:.2f} px on held-out tracks, {tail}, {status}."
-    lines.append(f"Tracks held out of the solve are {held:.2f} px off (RMS).")
+    lines.append(f"Tracks held out of the solve are {held:.2f} px off (RMS; along edges, where they may slide, counted less).")
     chosen = tuple(
         {"model": c.model.name, "held_out_px": round(c.held.rms_px, 4), "won": c.won, "why": c.why} for c in contenders
     )

@@ -54,6 +54,7 @@ def make_solution(
             if 0 < spot[0] < width and 0 < spot[1] < height:
                 track.append(n), index.append(i), xy.append(spot)
     track, index, xy = np.array(track, np.int32), np.array(index, np.int32), np.array(xy)
+    sigma, elongation = np.full(len(track), 0.1, np.float32), rng.normal(size=(len(track), 2)).astype(np.float32)
     lengths = np.bincount(track, minlength=tracks)
     label = np.zeros(tracks, np.uint8)
     label[0] = 1
@@ -66,7 +67,7 @@ def make_solution(
     return Solution(
         clip, camera, numbers, cam_from_world, focal_px, np.full(len(numbers), 0.2), np.bincount(index, minlength=len(numbers)),
         xyz, np.arange(1, points + 1), rng.integers(0, 256, (points, 3), dtype=np.uint8), np.full(points, 0.2), lengths[1:-1],
-        np.full(points, 0.01), Tracks(numbers, track, index, xy, np.full(len(track), 0.1, np.float32), tracks), label,
+        np.full(points, 0.01), Tracks(numbers, track, index, xy, sigma, tracks, elongation), label,
         label == 9, (int(numbers[0]), int(numbers[-1])), (AlignedDepth(int(numbers[0]), depth, None, 2.0, 0.1, 0.05),), verdict,
         True, {"held_out_px": np.float64(0.21), "worst": float("nan")}, ("First.",), {"track": 1.5}, {"name": "none"},
     )  # fmt: skip

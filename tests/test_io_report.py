@@ -30,6 +30,7 @@ def test_round_trip(tmp_path, options):
     for name in ("focal_px", "frame_error_px", "frame_tracks", "point_track", "point_colour", "point_length", "track_label"):
         assert np.array_equal(getattr(again, name), getattr(solution, name)), name
     assert np.allclose(again.points, solution.points, atol=1e-6)
+    assert np.array_equal(again.tracks.elongation, solution.tracks.elongation)
     assert np.array_equal(again.tracks.xy, solution.tracks.xy) and again.tracks.track_count == solution.tracks.track_count
     assert again.camera == solution.camera and again.verdict == solution.verdict and again.keyframes == solution.keyframes
     assert np.array_equal(again.depth_maps[0].depth, solution.depth_maps[0].depth, equal_nan=True)

@@ -117,14 +117,7 @@ def test_frames_can_be_added_at_an_end(solved, tmp_path):
     solution = load_solution(solved)
     rows = solution.tracks.frame_index < 36
     t = solution.tracks
-    tracks = replace(
-        t,
-        frame_numbers=t.frame_numbers[:36],
-        track=t.track[rows],
-        frame_index=t.frame_index[rows],
-        xy=t.xy[rows],
-        sigma_px=t.sigma_px[rows],
-    )
+    tracks = replace(t.rows(rows), frame_numbers=t.frame_numbers[:36])
     seen = (np.bincount(tracks.track, minlength=t.track_count) >= 4)[solution.point_track]
     names = ("points", "point_track", "point_colour", "point_error_px", "point_length", "point_depth_sigma")
     by_frame = ("frame_numbers", "cam_from_world", "focal_px", "frame_error_px", "frame_tracks")

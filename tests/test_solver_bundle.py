@@ -9,6 +9,7 @@ import pytest
 from solver import bundle_model
 from solver.bundle import POINTS_PER_WINDOW, Adjustment
 from solver.bundle_model import Freedom, Observations, Unknowns, depth_residuals, project, rotation_exp, step
+from solver.elongation import sharpening
 
 
 def make_scene(
@@ -99,7 +100,8 @@ def test_gradient_and_hessian_match_finite_differences(depth, varies):
     rng = np.random.default_rng(3)
     free = replace(ALL_FREE, focal_varies=varies, focal_prior_log=6.5, focal_prior_sigma=0.3, loss="soft_l1")
     adj = Adjustment(obs, free)
-    obs = replace(obs, xy=obs.xy + rng.normal(size=obs.xy.shape))
+    elongation = 0.5 * rng.normal(size=obs.xy.shape)
+    obs = replace(obs, xy=obs.xy + rng.normal(size=obs.xy.shape), sharpen=sharpening(elongation))
     adj = Adjustment(obs, free)
     x = apply(replace(x, row_time=0.2), adj, 1e-3 * rng.normal(size=adj.size + 3 * obs.point_count))
     cost, proj = adj.cost(x)
