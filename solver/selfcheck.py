@@ -20,6 +20,7 @@ from .view import ShotView
 NEXT_TERM_SIGMAS = 2.5
 NEEDED_SIGMAS = 3.0
 NEEDED_SHARE = 0.01
+HOLD_OUT_CELLS = 8  # of the picture's width
 ERROR_WIDTH = 5.0  # units of error beyond which an observation's cost hardly grows any more
 MOVER_COST = 0.5 * ERROR_WIDTH**2  # mean cost of a track most of whose observations lie beyond that
 # A path shifts neighbours, which mostly share their depth, alike; a tracker's drift does not. Seen: turns 0.01 to 0.08, paths
@@ -49,12 +50,24 @@ class Contender:
 
 
 def hold_out(view: ShotView, share: float, seed: int) -> np.ndarray:
-    """(N,) bool: tracks kept out of every solve, chosen by the seed among those long enough to judge by."""
-    length = np.bincount(view.tracks.track, minlength=view.tracks.track_count)
+    """(N,) bool: tracks kept out of every solve, chosen by the seed among those long enough to judge by.
+
+    Evenly: one of each few neighbours of about the same time. Where people hide most of the set, chance alone would take too many
+    of the tracks that are left of it.
+    """
+    count = view.tracks.track_count
+    length = np.bincount(view.tracks.track, minlength=count)
     long = np.nonzero((length >= 6) & ~view.trusted)[0]
+    x, y, frame = (
+        np.bincount(view.tracks.track, v, minlength=count)[long] / length[long]
+        for v in (view.xy[:, 0] / view.width, view.xy[:, 1] / view.width, view.tracks.frame_index / view.frame_count)
+    )
+    cell = [np.floor(v * HOLD_OUT_CELLS).astype(int) for v in (x, y)]
+    alike = long[np.lexsort((frame, *cell))]
     rng = np.random.default_rng(seed + 1)
-    held = np.zeros(view.tracks.track_count, bool)
-    held[rng.choice(long, int(share * len(long)), replace=False)] = True
+    place = (np.arange(int(share * len(long))) + rng.uniform(size=int(share * len(long)))) / share
+    held = np.zeros(count, bool)
+    held[alike[np.minimum(place.astype(int), len(long) - 1)]] = True
     return held
 
 
