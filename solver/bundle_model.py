@@ -65,19 +65,18 @@ class Observations:
 
     def pixels_of(self, rows: np.ndarray) -> Observations:
         """The pixel observations of the given rows, without depths; numbers of cameras and points stay."""
-        some = Observations.without_depth(
-            *(getattr(self, n)[rows] for n in ("cam", "point", "xy", "sigma_px", "row_shift")), self.cam_count, self.point_count
-        )
-        weight = self.weight if np.isscalar(self.weight) else self.weight[rows]
-        return replace(some, weight=weight, sharpen=self.sharpen[..., rows])
+        each = (getattr(self, n)[rows] for n in ("cam", "point", "xy", "sigma_px", "row_shift"))
+        some = Observations.without_depth(*each, self.cam_count, self.point_count, self.sharpen[..., rows])
+        return some if np.isscalar(self.weight) else replace(some, weight=self.weight[rows])
 
     @staticmethod
-    def without_depth(cam, point, xy, sigma_px, row_shift, cam_count, point_count) -> Observations:
-        """Pixels only, their errors alike in all directions."""
+    def without_depth(cam, point, xy, sigma_px, row_shift, cam_count, point_count, sharpen=None) -> Observations:
+        """Pixels only; without `sharpen` their errors are alike in all directions."""
         none = np.zeros(0)
-        alike = np.broadcast_to(np.eye(2)[:, :, None], (2, 2, len(cam)))
+        if sharpen is None:
+            sharpen = np.broadcast_to(np.eye(2)[:, :, None], (2, 2, len(cam)))
         no_depth = none.astype(int), none.astype(int), none, none, True, 0
-        return Observations(cam, point, xy, sigma_px, row_shift, cam_count, point_count, *no_depth, alike)
+        return Observations(cam, point, xy, sigma_px, row_shift, cam_count, point_count, *no_depth, sharpen)
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,11 @@ class PatchGrid:
         self.x, self.y, distance2 = self.x[inside], self.y[inside], distance2[inside]
         self.window = np.exp(-1.5 * distance2).astype(np.float32)
         self.window /= self.window.sum()
+        self.count = 1.0 / float((self.window**2).sum())  # samples that really count
+
+    def noise(self, templates: Templates, noise_levels: float) -> np.ndarray:
+        """(n,) variance, in the templates' units, that a picture's noise brings to a mean over their patches."""
+        return (noise_levels / templates.contrast) ** 2 / self.count
 
 
 def bilinear(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -151,11 +156,9 @@ def make_templates(image: np.ndarray, xy: np.ndarray, grid: PatchGrid) -> Templa
 
 def covariance(templates: Templates, grid: PatchGrid, noise_levels: float) -> np.ndarray:
     """(n, 6, 6) of what can be told of each patch's shift and affine warp in another picture of noise_levels grey levels."""
-    count = 1.0 / float((grid.window**2).sum())
-    noise = (noise_levels / templates.contrast) ** 2 / count
     normal = templates.normal.astype(np.float64)
     i = np.arange(6)
-    normal[:, i[2:], i[2:]] += noise[:, None] / AFFINE_CHANGE**2
+    normal[:, i[2:], i[2:]] += grid.noise(templates, noise_levels)[:, None] / AFFINE_CHANGE**2
     normal[:, i, i] += 1e-9
     return np.linalg.inv(normal)
 
@@ -200,9 +203,7 @@ def refine(
     affine = affine.astype(np.float64).copy()
     prior = affine.copy()
     window = grid.window
-    count = 1.0 / float((window**2).sum())  # samples that really count
-    noise = (noise_levels / templates.contrast) ** 2 / count
-    stiff = noise / (AFFINE_STEP_PER_FRAME * affine_slack) ** 2
+    stiff = grid.noise(templates, noise_levels) / (AFFINE_STEP_PER_FRAME * affine_slack) ** 2
     active = np.arange(n)
     ncc = np.zeros(n)
     spread = np.ones(n)
@@ -255,6 +256,6 @@ def refine(
         active = active[(step > ENOUGH_PX) & (fit > promising_ncc)] if _step == 0 else active[step > ENOUGH_PX]
         if not len(active):
             break
-    sigma = np.sqrt(np.maximum(inverse[:, 0, 0] + inverse[:, 1, 1], 0) / 2) * spread / np.sqrt(count)
+    sigma = np.sqrt(np.maximum(inverse[:, 0, 0] + inverse[:, 1, 1], 0) / 2) * spread / np.sqrt(grid.count)
     one_sided = elongation_of(affine @ inverse[:, :2, :2] @ affine.transpose(0, 2, 1))
     return Refined(xy, affine, ncc, sigma, one_sided, np.hypot(*(xy - start).T))

@@ -65,7 +65,8 @@ def hold_out(view: ShotView, share: float, seed: int) -> np.ndarray:
     cell = [np.floor(v * HOLD_OUT_CELLS).astype(int) for v in (x, y)]
     alike = long[np.lexsort((frame, *cell))]
     rng = np.random.default_rng(seed + 1)
-    place = (np.arange(int(share * len(long))) + rng.uniform(size=int(share * len(long)))) / share
+    wanted = int(share * len(long))
+    place = (np.arange(wanted) + rng.uniform(size=wanted)) / share
     held = np.zeros(count, bool)
     held[alike[np.minimum(place.astype(int), len(long) - 1)]] = True
     return held

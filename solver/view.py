@@ -117,10 +117,8 @@ class ShotView:
         rows = rows[views[t.track[rows]] >= min_views]
         rows, kept, point = self._by_place_in_time(rows)
         cam = cam_of[t.frame_index[rows]]
-        obs = Observations.without_depth(
-            cam, point, self.xy[rows], self.sigma[rows], self.row_shift[rows], len(frames), len(kept)
-        )
-        obs = replace(obs, sharpen=self.sharpen.take(rows, axis=2))
+        each = self.xy[rows], self.sigma[rows], self.row_shift[rows]
+        obs = Observations.without_depth(cam, point, *each, len(frames), len(kept), self.sharpen.take(rows, axis=2))
         if self.weight is not None:
             obs = replace(obs, weight=self.weight[rows])
         keys = np.array([k for k in self.keys if cam_of[k] >= 0], int) if depth and self.depth_term else np.zeros(0, int)
