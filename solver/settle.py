@@ -12,13 +12,14 @@ from .initialise import Started, lift_seen, start
 from .movers import explained, smooth_movers
 from .parallel import side_by_side
 from .reconstruct import Model, State, from_start, is_flat, trim
-from .types import LABEL_MOVER, Settings
+from .types import LABEL_MOVER, LABEL_STATIC, Settings
 from .view import ShotView
 
 SECOND_GO = 1000  # added to the seed
 SHARP_LOOK = 0.6
 ZOOM_DISCOUNT = 0.87  # a zooming lens takes up some of a path, or of what people do: it must explain clearly more
 MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
+SAME_MOVERS = 0.02  # share of the tracks that changed sides in a round up to which the next brings nothing new
 CROWD = 0.15  # share of movers that can have carried the path along, so that a second go is worth the time
 
 
@@ -121,7 +122,8 @@ def without_movers(
     """The best reconstruction, beginning with `best`, once movers are kept out from the very start.
 
     Movers pull a first path, and the set then fits it only in part (one wall, say, for which a false path can be found).
-    Starting again without them frees the set; a few rounds, as long as more of the picture comes to rest.
+    Starting again without them, and without whatever fits badly beside them, frees the set; a few rounds, as long as more of the
+    picture comes to rest.
     """
     since = 0
     latest, without = best, None
@@ -129,7 +131,9 @@ def without_movers(
         movers = smooth_movers(view, latest.state.label, frames, chosen)
         if not MOVERS_TELL[0] * chosen.sum() <= movers.sum() <= MOVERS_TELL[1] * chosen.sum():
             break
-        if without is not None and np.array_equal(movers, without):
+        # what fits badly now and then beside them may belong to them, and would hold the next path to the false one
+        movers |= chosen & (latest.state.label != LABEL_STATIC)
+        if without is not None and (movers ^ without).sum() <= SAME_MOVERS * chosen.sum():
             break  # the same again
         without = movers
         options = replace(latest.started.options, distortion=False)
