@@ -21,6 +21,8 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_demo_makes_everything_it_names(tmp_path):
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "lock_000999.png").touch()  # of another clip, shown here before
     done = demo("--out", str(tmp_path), "--depth-model", "none", "--size", "320x180")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert len(list((tmp_path / "frames").glob("*.png"))) == 4

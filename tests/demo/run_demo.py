@@ -97,6 +97,8 @@ def _run(options: argparse.Namespace, headless) -> int:
     shown = [headless.scene_frame(frames[round(s * (len(frames) - 1))], scene) for s in LOCK_SHARES]
     with _blender_talks_to(options.out / "blender.log"):
         pictures = headless.render_lock_frames(options.out / "frames", shown, size, scene=scene)
+        for old in set(pictures[0].parent.glob("lock_*.png")) - set(pictures):  # another clip's, from an earlier demo
+            old.unlink()
         overview = headless.render_overview(options.out / "overview.png", size, scene)
         blend = headless.save_blend(options.out / f"{options.clip.stem}.blend")
     _figures(options.clip, job_folder, cameras)
