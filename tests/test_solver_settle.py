@@ -9,6 +9,7 @@ from solver.initialise import StartOptions, start
 from solver.settle import settle, without_movers
 from solver.types import Settings, Tracks
 from solver.view import ShotView
+from tests.bench.metrics import mean_rotation, rotation_angle_deg
 
 WIDTH, HEIGHT, FOCAL, FRAMES = 960, 540, 1000.0, 48
 SET, PEOPLE = 160, 340
@@ -58,10 +59,10 @@ def shot_with_people(seed: int) -> tuple[ShotView, np.ndarray]:
 
 
 def rotation_error_deg(found: np.ndarray, true: np.ndarray) -> float:
-    """RMS after the best common turn of the world."""
-    u, _, vt = np.linalg.svd(np.einsum("fij,fik->jk", true, found))
-    common = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
-    return float(np.degrees(np.sqrt(np.mean(Rotation.from_matrix(true @ common @ found.transpose(0, 2, 1)).magnitude() ** 2))))
+    """RMS after the best common turn of the world; cam_from_world (F, 3, 3) both."""
+    found, true = found.transpose(0, 2, 1), true.transpose(0, 2, 1)
+    angle = rotation_angle_deg(true.transpose(0, 2, 1) @ mean_rotation(true, found) @ found)
+    return float(np.sqrt(np.mean(angle**2)))
 
 
 @pytest.mark.parametrize("seed", [2, 3])
