@@ -17,16 +17,19 @@ from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE
 ORDINARY_VIEWS = 8.0  # that a track's own noise is weighed against
 POINT_VIEWS = 1.5  # taken up by the point's own three unknowns
 NOISE_LIMIT_SIGMAS = 5.0
+GROSS_SIGMAS = 400.0
+BY_ROOM = {"cells": 8, "crowd": 0.0}  # what takes up the picture, however many tracks it carries
 
 
-def coverage_weight(xy: np.ndarray, width: int, height: int, cells: int = 12) -> np.ndarray:
-    """(n,) weights that let every occupied cell of the picture count by the square root of its crowd."""
+def coverage_weight(xy: np.ndarray, width: int, height: int, cells: int = 12, crowd: float = 0.5) -> np.ndarray:
+    """(n,) weights that let every occupied cell of the picture count by this power of the number in it: 0.5 a crowd for more than
+    a lone track, 0 every part of the picture alike."""
     if not len(xy):
         return np.zeros(0)
     cx = np.clip(((xy[:, 0] + width / 2) / width * cells).astype(int), 0, cells - 1)
     cy = np.clip(((xy[:, 1] + height / 2) / height * cells).astype(int), 0, cells - 1)
     _, cell, count = np.unique(cy * cells + cx, return_inverse=True, return_counts=True)
-    return 1 / np.sqrt(count[cell])
+    return count[cell] ** (crowd - 1.0)
 
 
 def _minimal_poses(
@@ -157,10 +160,37 @@ def relabel(
     return label, x
 
 
-def explained(view, state, frames: np.ndarray, tracks: np.ndarray, translation: bool, scale: float, cut: float = 3.0) -> float:
+def track_error(view, state, frames: np.ndarray, tracks: np.ndarray, translation: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Of each track the root mean square of its residuals (in its sigmas; infinite where it has no point) where a point at rest
+    fits it best, and the number of views (N,)."""
+    problem = view.problem(frames, tracks & state.world.known, min_views=3, depth=False)
+    x = refine_points(
+        problem.obs, state.world.gather(problem, view.depth_is_log), translation=translation, width=3.0, iterations=6
+    )
+    proj = project(problem.obs, x)
+    square = np.where(proj.behind, GROSS_SIGMAS**2, problem.obs.squares(proj.residual) / problem.obs.sigma_px**2)
+    error, views = np.full(len(tracks), np.inf), np.zeros(len(tracks), int)
+    count = np.bincount(problem.obs.point, minlength=problem.obs.point_count)
+    total = np.bincount(problem.obs.point, np.minimum(square, GROSS_SIGMAS**2), minlength=problem.obs.point_count)
+    error[problem.tracks], views[problem.tracks] = np.sqrt(total / np.maximum(count, 1)), count
+    return error, views
+
+
+def share_of_picture(view, frames: np.ndarray, tracks: np.ndarray, part: np.ndarray) -> float:
+    """Share of the picture, over all frames, that some (N,) bool of the tracks (N,) bool take up, by the room each has."""
+    rows = [view.rows_of(int(f)) for f in frames]
+    rows = [r[tracks[view.tracks.track[r]]] for r in rows]
+    weight = np.concatenate([coverage_weight(view.xy[r], view.width, view.height, **BY_ROOM) for r in rows])
+    return float(weight @ part[view.tracks.track[np.concatenate(rows)]] / max(weight.sum(), 1e-9))
+
+
+def explained(
+    view, state, frames: np.ndarray, tracks: np.ndarray, translation: bool, scale: float, cut: float = 3.0, by_room: bool = False
+) -> float:
     """Share of the picture, over all frames, whose tracks a point at rest explains to within `cut` deviations.
 
-    Every track is weighted by the room it has, so that a crowd of tracks on one actor does not outvote the set.
+    Every track is weighted by the room it has, so that a crowd of tracks on one actor does not outvote the set; by_room: by that
+    alone.
     """
     problem = view.problem(frames, tracks & state.world.known, min_views=3, depth=False)
     if not len(problem.tracks):
@@ -174,7 +204,7 @@ def explained(view, state, frames: np.ndarray, tracks: np.ndarray, translation: 
     weight = np.zeros(len(good))
     for c in range(problem.obs.cam_count):
         rows = np.nonzero(problem.obs.cam == c)[0]
-        weight[rows] = coverage_weight(problem.obs.xy[rows], view.width, view.height)
+        weight[rows] = coverage_weight(problem.obs.xy[rows], view.width, view.height, **(BY_ROOM if by_room else {}))
     views = np.bincount(problem.obs.point, minlength=problem.obs.point_count)
     weight *= np.minimum(views[problem.obs.point] / 6.0, 1.0)  # a handful of views fits any point
     return float((good * weight).sum() / max(weight.sum(), 1e-9))

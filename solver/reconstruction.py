@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .crowds import freed_of_movers
 from .effort import Effort, Stopwatch
 from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, best_starts, candidates, choose_tracks, is_still, start_frames
 from .initialise import Started, lift, start
@@ -25,7 +26,7 @@ from .selfcheck import (
     questions,
     unit_of,
 )
-from .settle import Settled, contrasting, freed_of_movers, settle
+from .settle import Settled, contrasting, settle
 from .steady import steady
 from .types import LABEL_STATIC, Progress, Settings
 from .view import ShotView, World
@@ -83,7 +84,7 @@ def reconstruct(
     if may_bend and (first.state.scale > 1.2 or (first.state.label[chosen] == LABEL_STATIC).mean() < 0.75):
         settled += bends or [bent(starts[0])]
     progress("start", len(starts) + 1, len(starts) + 2)
-    best, chosen = freed_of_movers(view, settings, effort, settled, frames, chosen, tracks, use_depth)
+    best = freed_of_movers(view, settings, settled, frames, chosen, use_depth)
     model = best.model
     progress("start", len(starts) + 2, len(starts) + 2)
     watch.lap("start")

@@ -1,0 +1,137 @@
+"""The bodies of a shot: tracks that move as one, found one body after the other.
+
+In a crowd a path can be a compromise between the set and the people, or follow one of them. Least squares do not get out of that,
+but whatever moves as one can be peeled off: the tracks that one camera explains to within the noise, then those of the rest.
+Where nothing can be singled out, tracks that lie side by side belong to one body most of the time (sequential consensus with a
+local sample, as in J-linkage: Toldo and Fusiello, "Robust Multiple Structures Estimation with J-Linkage", ECCV 2008).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from .initialise import StartOptions, lift_seen, start
+from .movers import share_of_picture, track_error
+from .reconstruct import adjust_state, trim
+from .settle import Settled, settle
+from .types import LABEL_MOVER, LABEL_STATIC, Settings
+from .view import ShotView
+
+MOST_BODIES = 6
+ONE_BODY = 1.5  # deviations up to which residuals are those of one body's tracks
+CLEANER = 0.67  # times the deviations of the whole: a neighbourhood is one body where the whole is not
+BELONGS = 4.2  # deviations (of both coordinates) within which a track belongs to a body
+CORE = 0.25  # share of the tracks that a body's core is sought among first
+NEIGHBOURHOOD, LEAST_NEIGHBOURS = 0.2, 24  # share of the tracks, and number, that lie side by side
+FEW = 0.12  # share of the tracks that is not looked through any more
+
+
+@dataclass(frozen=True)
+class Body:
+    """Tracks (N,) bool that move as one, the camera they see, and the share of the picture they take up."""
+
+    settled: Settled
+    tracks: np.ndarray
+    share: float
+
+
+def largest_body(
+    view: ShotView,
+    settings: Settings,
+    lead: Settled,
+    frames: np.ndarray,
+    chosen: np.ndarray,
+    use_depth: bool,
+    options: StartOptions,
+) -> Body | None:
+    """What takes up most of the picture among the bodies that the chosen tracks (N,) bool belong to; `lead`: first guess."""
+    left = chosen.copy()
+    best: Body | None = None
+    noise = 1.0  # of the cleanest body so far
+    for turn in range(MOST_BODIES):
+        if left.sum() < max(FEW * chosen.sum(), LEAST_NEIGHBOURS):
+            break
+        if best is not None and share_of_picture(view, frames, chosen, left) <= best.share:
+            break  # nothing larger can come
+        whole = lead if turn == 0 else _begun(view, settings, frames, left, use_depth, options)
+        found = core(view, whole, frames, left)
+        if found.state.scale > ONE_BODY * noise:
+            some = neighbourhood(view, left, frames)
+            near = core(view, _begun(view, settings, frames, some, use_depth, options), frames, some)
+            if near.state.scale < CLEANER * found.state.scale:
+                found = near
+        body = gathered(view, found, frames, chosen, use_depth)
+        if best is None or body.share > best.share:
+            best = body
+        noise = min(noise, body.settled.state.scale)
+        if options.focal_free and body.settled.state.scale < ONE_BODY:  # one lens has seen them all
+            options = replace(options, focal_px=float(np.exp(np.median(body.settled.state.world.log_focal[frames]))))
+        fresh = body.tracks & left
+        left &= ~(fresh if fresh.any() else neighbourhood(view, left, frames))
+    return best
+
+
+def _begun(view, settings, frames, tracks, use_depth, options) -> Settled:
+    return settle(view, settings, start(view, frames, tracks, options, settings.seed), frames, tracks, use_depth)
+
+
+def core(view: ShotView, settled: Settled, frames: np.ndarray, among: np.ndarray, rounds: int = 6) -> Settled:
+    """The best-fitting part of the tracks, adjusted alone: again and again, so that what does not belong lets go (least trimmed
+    squares: Rousseeuw, "Least Median of Squares Regression", 1984)."""
+    state = settled.state.copy()
+    before = None
+    for _ in range(rounds):
+        error, views = track_error(view, state, frames, among, settled.model.translation)
+        able = among & (views >= 4)
+        if able.sum() < LEAST_NEIGHBOURS:
+            break
+        typical = np.quantile(error[able], CORE)
+        keep = able & (error <= max(2 * typical, 2.5))
+        if before is not None and (keep ^ before).sum() <= 0.01 * among.sum():
+            break
+        before = keep
+        state.label[among] = np.where(keep[among], LABEL_STATIC, LABEL_MOVER)
+        state.scale = max(typical / 1.4, 0.5)
+        adjust_state(view, state, frames, among, settled.model, iterations=12, width=2.5)
+    return replace(settled, state=state)
+
+
+def gathered(view: ShotView, found: Settled, frames: np.ndarray, chosen: np.ndarray, use_depth: bool, rounds: int = 5) -> Body:
+    """All of the chosen tracks that belong to a core."""
+    state = found.state.copy()
+    for f in frames:
+        lift_seen(view, state.world, int(f), chosen, use_depth)
+    before = np.zeros(len(chosen), bool)
+    for _ in range(rounds):
+        error, views = track_error(view, state, frames, chosen, found.model.translation)
+        tracks = chosen & (views >= 3) & (error < BELONGS * max(state.scale, 0.6))
+        if tracks.sum() < LEAST_NEIGHBOURS or (tracks ^ before).sum() <= 0.01 * chosen.sum():
+            break
+        before = tracks
+        state.label[chosen] = np.where(tracks[chosen], LABEL_STATIC, LABEL_MOVER)
+        adjust_state(view, state, frames, chosen, found.model, iterations=10, width=2.5)
+    return Body(replace(found, state=state), tracks, share_of_picture(view, frames, chosen, tracks))
+
+
+def neighbourhood(view: ShotView, tracks: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """(N,) bool: those of the tracks that lie closest together, in the frame that sees most of them."""
+    rows = max((view.rows_of(int(f)) for f in frames), key=lambda r: tracks[view.tracks.track[r]].sum())
+    rows = rows[tracks[view.tracks.track[rows]]]
+    count = min(max(LEAST_NEIGHBOURS, int(NEIGHBOURHOOD * tracks.sum())), len(rows))
+    out = np.zeros(len(tracks), bool)
+    if count < 2:
+        return tracks
+    distance, near = cKDTree(view.xy[rows]).query(view.xy[rows], k=count)
+    out[view.tracks.track[rows[near[np.argmin(distance[:, -1])]]]] = True
+    return out
+
+
+def resting_on(view: ShotView, body: Body, frames: np.ndarray, chosen: np.ndarray) -> Settled:
+    """The reconstruction of a body, settled among all the chosen tracks."""
+    state = body.settled.state.copy()
+    state.label[chosen] = np.where(body.tracks[chosen], LABEL_STATIC, LABEL_MOVER)
+    trim(view, state, frames, chosen, body.settled.model)
+    return replace(body.settled, state=state)

@@ -1,0 +1,114 @@
+"""Reconstructions freed of what moves: the camera follows the set, not the people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .bodies import largest_body, resting_on
+from .hypotheses import candidates
+from .initialise import StartOptions, start
+from .movers import explained, smooth_movers
+from .parallel import side_by_side
+from .settle import ZOOM_DISCOUNT, Settled, best_of, settle
+from .types import LABEL_STATIC, Settings
+from .view import ShotView
+
+SHARP_LOOK = 0.6
+MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
+SAME_MOVERS = 0.02  # share of the tracks that changed sides in a round up to which the next brings nothing new
+CROWD = 0.15  # share of movers that can have carried the path along, so that looking for bodies is worth the time
+COMPROMISE = 2.0  # times the noise that residuals have under a path between several bodies
+
+
+def freed_of_movers(
+    view: ShotView, settings: Settings, settled: list[Settled], frames: np.ndarray, chosen: np.ndarray, use_depth: bool
+) -> Settled:
+    """The best reconstruction without movers.
+
+    People can carry a path, or bend it, whatever is tried next from there: where much moves, what takes up most of the picture
+    among all that moves as one is looked for beside it.
+    """
+    lead = best_of(view, settled, frames, chosen)
+
+    def refined() -> Settled:
+        return without_movers(view, settings, lead, frames, chosen, use_depth, settings.seed)
+
+    options = travelling(view, settings, lead, use_depth)
+    if options is None or not crowded(view, lead, frames, chosen):
+        return refined()
+
+    def singled_out() -> Settled:
+        body = largest_body(view, settings, lead, frames, chosen, use_depth, options)
+        return lead if body is None else resting_on(view, body, frames, chosen)
+
+    freed = side_by_side(lambda way: way(), (refined, singled_out))
+    # a sharp look: what is right is right to well within the noise
+    noise = SHARP_LOOK * min(s.state.scale for s in freed)
+
+    def score(s: Settled) -> float:
+        share = explained(view, s.state, frames, chosen, s.model.translation, noise, by_room=True)
+        return share * (ZOOM_DISCOUNT if s.model.focal_varies else 1.0)
+
+    return max(freed, key=score)
+
+
+def travelling(view: ShotView, settings: Settings, lead: Settled, use_depth: bool) -> StartOptions | None:
+    """How to begin anew for a camera that travels, with the lens of `lead`; None where that is no question."""
+    kinds = [o for o in candidates(view, settings, use_depth) if o.translation and not o.focal_varies]
+    known = lead.started.options
+    if not kinds or not (known.translation or known.focal_varies):  # a zoom may be what is left of a path that follows people
+        return None
+    return replace(known if known.translation and not known.focal_varies else kinds[len(kinds) // 2], distortion=False)
+
+
+def without_movers(
+    view: ShotView,
+    settings: Settings,
+    best: Settled,
+    frames: np.ndarray,
+    chosen: np.ndarray,
+    use_depth: bool,
+    seed: int,
+    rounds: int = 6,
+) -> Settled:
+    """The best reconstruction, beginning with `best`, once movers are kept out from the very start.
+
+    Movers pull a first path, and the set then fits it only in part (one wall, say, for which a false path can be found).
+    Starting again without them, and without whatever fits badly beside them, frees the set; a few rounds, as long as more of the
+    picture comes to rest.
+    """
+    since = 0
+    latest, without = best, None
+    for _ in range(rounds):
+        movers = smooth_movers(view, latest.state.label, frames, chosen)
+        if not MOVERS_TELL[0] * chosen.sum() <= movers.sum() <= MOVERS_TELL[1] * chosen.sum():
+            break
+        # what fits badly now and then beside them may belong to them, and would hold the next path to the false one
+        movers |= chosen & (latest.state.label != LABEL_STATIC)
+        if without is not None and (movers ^ without).sum() <= SAME_MOVERS * chosen.sum():
+            break  # the same again
+        without = movers
+        options = replace(latest.started.options, distortion=False)
+        latest = settle(
+            view,
+            settings,
+            start(view, frames, chosen & ~movers, options, seed),
+            frames,
+            chosen,
+            use_depth,
+            keep_out=movers,
+        )
+        leader = best_of(view, [best, latest], frames, chosen)
+        since = 0 if leader is latest else since + 1
+        best = leader
+        if since >= 2:
+            break
+    return best
+
+
+def crowded(view: ShotView, lead: Settled, frames: np.ndarray, chosen: np.ndarray) -> bool:
+    """Whether enough moves in the picture to pull the camera along, or the path fits nothing."""
+    movers = smooth_movers(view, lead.state.label, frames, chosen).sum()
+    return bool(movers >= CROWD * chosen.sum() or lead.state.scale > COMPROMISE)
