@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -61,6 +62,45 @@ def test_a_slip_shows_in_them_by_its_size(tracks, cameras):
 def test_frames_without_a_camera_explain_nothing(tracks, cameras):
     cameras.c2w = {k: v for k, v in cameras.c2w.items() if k < 12}
     assert own_tracks.score(tracks, cameras)["own_fit_pct"] < 30
+
+
+def rolled(row_time: float) -> tuple[own_tracks.OwnTracks, metrics.Cameras]:
+    """Exact tracks of a hand's shaking (by 6 px) as a sensor read row by row sees it, and the cameras of its middle row."""
+    width, height, focal, frames = 640, 360, 600.0, 20
+    rng = np.random.default_rng(3)
+    points = np.c_[rng.uniform(-2.5, 3.5, 300), rng.uniform(-1.5, 1.5, 300), rng.uniform(4, 9, 300)]
+
+    def pose(t: float) -> np.ndarray:
+        turned = np.eye(4)
+        turned[:3, :3] = cv2.Rodrigues(np.array([0.007 * np.sin(0.4 * t), 0.01 * np.sin(0.5 * t), 0.001 * t]))[0]
+        turned[:3, 3] = [0.02 * t, 0.0, 0.005 * t]
+        return turned
+
+    seen = []
+    for i, point in enumerate(points):
+        for f in range(frames):
+            y = height / 2
+            for _ in range(8):  # the row decides when it is read, and when decides where the point is
+                q = np.linalg.inv(pose(f + row_time * (y / height - 0.5)))[:3] @ np.r_[point, 1.0]
+                x, y = focal * q[:2] / q[2] + [width / 2, height / 2]
+            if 0 < x < width and 0 < y < height:
+                seen.append((i, f, x, y))
+    table = np.array(seen)
+    long = np.bincount(table[:, 0].astype(int), minlength=len(points))[table[:, 0].astype(int)] >= own_tracks.MIN_FRAMES
+    track, frame = table[long, 0].astype(int), table[long, 1].astype(int)
+    lens = (focal, focal, width / 2, height / 2)
+    cameras = metrics.Cameras(width, height, {f: pose(f) for f in range(frames)}, dict.fromkeys(range(frames), lens))
+    return own_tracks.OwnTracks(width, height, track, frame, table[long, 2:]), cameras
+
+
+def test_a_rolling_shutters_rows_are_taken_into_account():
+    tracks, cameras = rolled(0.8)
+    still = own_tracks.score(tracks, cameras)
+    assert still["own_median_px"] > 0.9
+    found = own_tracks.score(tracks, replace(cameras, row_time=0.8))
+    assert found["own_fit_pct"] > 99 and found["own_median_px"] < 0.25 * still["own_median_px"]
+    assert found["own_fit_still_pct"] == still["own_fit_pct"] < 95
+    assert "own_fit_still_pct" not in still
 
 
 def test_a_blank_clip_has_no_tracks():

@@ -151,7 +151,7 @@ def test_real_footage_stands_apart_from_what_is_exact():
         "true_cameras": None,
     }
     text = tables.report([result("orbit", "holdfast"), real])
-    assert row_of(text, "Real footage", "real/dog")[2:7] == ["72/72", "0.120", "95", "0.200", "0.150"]
+    assert row_of(text, "Real footage", "real/dog")[2:8] == ["72/72", "0.120", "95", "–", "0.200", "0.150"]
     assert "real/dog" not in text[text.index("## Every measure") : text.index("## Peers")]
     assert "real/dog" not in text[text.index("## Figures to reach") : text.index("## Real footage")]
     assert "real/dog" in tables.one_line(real)

@@ -24,6 +24,7 @@ class Cameras:
 
     c2w {frame: (4, 4)}; intrinsics {frame: (fx, fy, cx, cy)} px; k1, k2 of x_d = x_u (1 + k1 r² + k2 r⁴).
     observed {frame: (n, 3)}: solved points that the frame sees, in the solve's own world (empty for ground truth).
+    row_time: of a rolling shutter, from the first row to the last, in frames; the cameras are those of the middle row.
     """
 
     width: int
@@ -33,6 +34,7 @@ class Cameras:
     k1: float = 0.0
     k2: float = 0.0
     observed: dict[int, np.ndarray] = field(default_factory=dict)
+    row_time: float = 0.0
 
     def scaled_to(self, width: int) -> Cameras:
         """The same cameras with intrinsics in px of an image `width` px wide."""
@@ -40,7 +42,7 @@ class Cameras:
         if s == 1:
             return self
         scaled = {k: tuple(s * v for v in values) for k, values in self.intrinsics.items()}
-        return Cameras(width, round(self.height * s), self.c2w, scaled, self.k1, self.k2, self.observed)
+        return Cameras(width, round(self.height * s), self.c2w, scaled, self.k1, self.k2, self.observed, self.row_time)
 
 
 @dataclass
@@ -68,6 +70,7 @@ def load_cameras(path: Path) -> Cameras:
         {int(f["frame"]): np.array(f["c2w"], float) for f in frames},
         {int(f["frame"]): (float(f["fx"]), float(f["fy"]), float(f["cx"]), float(f["cy"])) for f in frames},
         float(camera.get("k1", data.get("k1", 0.0)) or 0.0), float(camera.get("k2", data.get("k2", 0.0)) or 0.0),
+        row_time=float(camera.get("row_time", data.get("rolling", 0.0)) or 0.0),
     )  # fmt: skip
 
 

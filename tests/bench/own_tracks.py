@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -122,10 +122,16 @@ def score(tracks: OwnTracks, estimate: Cameras) -> dict:
     """own_tracks: how many; own_fit_pct: share of them that the cameras explain to a px of the clip; own_rms_px: RMS of what is
     left of those, own_median_px: over all observations of all tracks, both in px at 1920 wide.
 
-    A frame without a camera explains nothing.
+    Where the solve has a rolling shutter's row time, a track is taken to where it was when the middle row was read;
+    own_fit_still_pct is then the share explained without, as a renderer without a rolling shutter shows it. A frame without a
+    camera explains nothing.
     """
     if not tracks.count:
         return {}
+    if estimate.row_time:
+        still = score(tracks, replace(estimate, row_time=0.0))
+        tracks = at_middle_row(tracks, estimate.row_time)
+        return score(tracks, replace(estimate, row_time=0.0)) | {"own_fit_still_pct": still["own_fit_pct"]}
     estimate = estimate.scaled_to(tracks.width)
     unit = REFERENCE_WIDTH_PX / tracks.width
     bounds = np.r_[np.flatnonzero(np.r_[True, np.diff(tracks.track) != 0]), len(tracks.track)]
@@ -146,6 +152,18 @@ def score(tracks: OwnTracks, estimate: Cameras) -> dict:
     if fits:
         out["own_rms_px"] = float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
     return out | ({"own_median_px": median} if np.isfinite(median) else {})
+
+
+def at_middle_row(tracks: OwnTracks, row_time: float) -> OwnTracks:
+    """The tracks where they were when the middle row was read; row_time: from the first row to the last, in frames."""
+    xy = tracks.xy.astype(float)
+    bounds = np.r_[np.flatnonzero(np.r_[True, np.diff(tracks.track) != 0]), len(tracks.track)]
+    for a, b in itertools.pairwise(bounds):
+        if b - a > 1:
+            px_per_frame = np.gradient(tracks.xy[a:b].astype(float), tracks.frame[a:b].astype(float), axis=0)
+            late = row_time * (tracks.xy[a:b, 1:] / tracks.height - 0.5)
+            xy[a:b] -= late * px_per_frame
+    return replace(tracks, xy=xy)
 
 
 def _errors(estimate: Cameras, frames: np.ndarray, xy: np.ndarray) -> np.ndarray:
