@@ -17,12 +17,13 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from . import compat, importer, pictures, props, proxy_material, scene_objects
+from . import compat, importer, pictures, props, proxy_material, rolling_shutter, scene_objects
 
 GROUP_NAME = "Holdfast Composite"
 SHADOW_NODE = "Holdfast Shadows"
 _MARK = "holdfast"  # on nodes: made by us
 _OVERSCAN_OF = "holdfast_overscan_of"  # on the wider scene: the shot's scene
+_OVERSCAN = "holdfast_overscan"  # and how many times as much it sees in each direction
 
 
 def distortion_map(places: np.ndarray, scale: float) -> np.ndarray:
@@ -65,7 +66,10 @@ def set_up(scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: Path) -> b
     """
     intrinsics = props.camera_view(scene, clip, scene.frame_current)[1]
     tree = compat.compositor_tree(scene, GROUP_NAME)
-    for node in [node for node in tree.nodes if node.get(_MARK)]:
+    ours = [node for node in tree.nodes if node.get(_MARK)]
+    if not ours and rolling_shutter.row_time_of(clip):
+        scene.holdfast.rolling_shutter = True  # the first time: what the artist sets afterwards stays
+    for node in ours:
         tree.nodes.remove(node)
     scene.render.film_transparent = True
     scene.render.use_compositing = True
@@ -109,6 +113,7 @@ def set_up(scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: Path) -> b
     end.location = (200, 0)
     tree.links.new(over.outputs["Image"], end.inputs[0])
     set_strength(scene, scene.holdfast.shadow_strength)
+    follow_settings(scene)
     return tree
 
 
@@ -188,6 +193,7 @@ def wider_scene(scene: bpy.types.Scene, clip: bpy.types.MovieClip, scale: float)
     ):
         _drive(eye.data, path, camera.data, factor)
     copy_render_settings(scene, wider)
+    wider[_OVERSCAN] = scale
     return wider
 
 
@@ -214,6 +220,7 @@ _RENDER_SETTINGS = (
     "filter_size",
     "use_motion_blur",
     "motion_blur_shutter",
+    "motion_blur_position",
     "fps",
     "fps_base",
     "use_persistent_data",
@@ -239,12 +246,22 @@ def copy_render_settings(scene: bpy.types.Scene, wider: bpy.types.Scene) -> None
                         setattr(other, prop.identifier, getattr(own, prop.identifier))
 
 
+def follow_settings(scene: bpy.types.Scene) -> None:
+    """The scene takes the shot's rolling shutter where its engine has one, the wider scene all settings as they are now."""
+    rolls = rolling_shutter.follow_settings(scene)
+    wider = find_wider_scene(scene)
+    if wider is None:
+        return
+    copy_render_settings(scene, wider)
+    if rolls:  # it has more rows
+        row_time = rolling_shutter.row_time_of(scene.holdfast.clip) * wider[_OVERSCAN]
+        rolling_shutter.set_rows(wider, row_time, scene.holdfast.exposure)
+
+
 @bpy.app.handlers.persistent
 def _on_render(scene: bpy.types.Scene, *_) -> None:
-    """A render begins: the wider scene takes the settings as they are now."""
-    wider = find_wider_scene(scene)
-    if wider is not None:
-        copy_render_settings(scene, wider)
+    """A render begins."""
+    follow_settings(scene)
     set_strength(scene, scene.holdfast.shadow_strength)
 
 

@@ -62,6 +62,7 @@ class Shot:
     points: Points
     tracks: Tracks | None
     depth_files: dict[int, Path] = field(default_factory=dict)  # by frame number
+    row_time: float = 0.0  # rolling shutter: from the first row to the last, in frames
 
     @property
     def clip(self) -> dict:
@@ -137,6 +138,7 @@ def _shot(folder: Path, data: dict) -> Shot:
         track_counts=np.array([f.get("tracks") or 0 for f in frames], int),
         k1=float(camera.get("k1") or 0.0),
         k2=float(camera.get("k2") or 0.0),
+        row_time=float(camera.get("row_time") or 0.0),
         points=_points(folder / "points.npz"),
         tracks=_tracks(folder / "tracks.npz"),
         depth_files=_depth_files(folder / "depth"),

@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from . import compat, pictures, props, scene_objects, scene_points
+from . import compat, pictures, props, rolling_shutter, scene_objects, scene_points
 
 
 def render_lock_frames(
@@ -19,7 +19,8 @@ def render_lock_frames(
 ) -> list[Path]:
     """Render what is in the scene over the footage at some scene frames, as PNG files `lock_NNNNNN.png`. Returns their paths.
 
-    The render is a pinhole's; the lens distortion of the clip is put on it by our own map, so that the plate stays untouched.
+    The render is a pinhole's; the lens distortion of the clip is put on it by our own map, so that the plate stays untouched. A
+    rolling shutter is rendered as it was solved.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -41,6 +42,7 @@ def render_lock_frames(
             scale = pictures.overscan(places, *size) if places is not None else 1.0
             render_size = (round(size[0] * scale), round(size[1] * scale))
             state.widen(render_size, size, clip)
+            rolling_shutter.set_rows(scene, rolling_shutter.row_time_of(clip) * scale)
             file = folder / f"render_{frame:06d}.png"
             scene.render.filepath = str(file)
             bpy.ops.render.render(write_still=True, scene=scene.name)
@@ -69,6 +71,8 @@ class _render_state(contextlib.AbstractContextManager):
         "use_compositing",
         "use_sequencer",
         "use_motion_blur",
+        "motion_blur_shutter",
+        "motion_blur_position",
         "use_persistent_data",
     )
     _VIEW = ("view_transform", "look", "exposure", "gamma")
@@ -83,6 +87,8 @@ class _render_state(contextlib.AbstractContextManager):
         "transparent_max_bounces",
         "pixel_filter_type",
         "use_light_tree",
+        "rolling_shutter_type",
+        "rolling_shutter_duration",
     )
 
     def __init__(self, scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
@@ -108,7 +114,7 @@ class _render_state(contextlib.AbstractContextManager):
         scene.camera = self.camera
         render.film_transparent = True
         render.resolution_percentage = 100
-        render.use_compositing = render.use_sequencer = render.use_motion_blur = False
+        render.use_compositing = render.use_sequencer = False
         render.use_persistent_data = True  # the scene stands still: only the camera is new in every frame
         image.file_format, image.color_mode, image.color_depth = "PNG", "RGBA", "8"
         compat.plain_view(scene)

@@ -7,7 +7,7 @@ import textwrap
 
 import bpy
 
-from . import compat, error_graph, job, properties, quality, session
+from . import compat, error_graph, job, properties, quality, rolling_shutter, session
 
 _ICONS = {"good": "CHECKMARK", "usable": "CHECKMARK", "weak": "ERROR", "failed": "CANCEL"}
 
@@ -211,6 +211,19 @@ class HOLDFAST_PT_view_explain(_Explain, bpy.types.Panel):
     bl_parent_id = "HOLDFAST_PT_view"
 
 
+def _draw_rolling_shutter(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """For shots that have one: whether props are rendered with it, and how long each row is exposed."""
+    row_time = rolling_shutter.row_time_of(scene.holdfast.clip)
+    if not row_time:
+        return
+    own = scene.holdfast
+    layout.prop(own, "rolling_shutter", text=f"Rolling Shutter, {row_time:.2f} of a Frame")
+    if own.rolling_shutter and scene.render.engine == "CYCLES":
+        layout.prop(own, "exposure")
+    elif own.rolling_shutter:
+        layout.label(text="Only Cycles renders it", icon="INFO")
+
+
 class HOLDFAST_PT_view_props(SolvedPanel, bpy.types.Panel):
     bl_label = "Props"
     bl_space_type = "VIEW_3D"
@@ -226,6 +239,7 @@ class HOLDFAST_PT_view_props(SolvedPanel, bpy.types.Panel):
         layout.operator("holdfast.lock_test", icon="RENDER_STILL")
         layout.operator("holdfast.compositing", icon="NODE_COMPOSITING")
         layout.prop(context.scene.holdfast, "shadow_strength")
+        _draw_rolling_shutter(layout, context.scene)
         layout.prop(context.scene.holdfast, "show_points")
 
 

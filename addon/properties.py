@@ -175,6 +175,7 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     status: StringProperty(options={"HIDDEN"}, description="good, usable, weak or failed")
     summary: StringProperty(options={"HIDDEN"}, description="The verdict in one line")
     statements: StringProperty(options={"HIDDEN"}, description="The whole verdict, a sentence per line")
+    row_time: FloatProperty(options={"HIDDEN"}, description="Rolling shutter: from the first row to the last, in frames")
     error_px: FloatProperty(options={"HIDDEN"}, precision=3, description="Error of tracks held out of the solve, in pixels")
     focal_result_mm: FloatProperty(options={"HIDDEN"}, description="Solved focal length at the middle frame, in millimetres")
     focal_words: StringProperty(options={"HIDDEN"}, description="Focal length and how well it is known")
@@ -192,6 +193,13 @@ def _shadow_strength_changed(own: bpy.types.PropertyGroup, context: bpy.types.Co
 
     proxy_material.set_strength(own.id_data, own.shadow_strength)
     compositing.set_strength(own.id_data, own.shadow_strength)
+
+
+def _rolling_shutter_changed(own: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    """Render as is wanted now."""
+    from . import compositing
+
+    compositing.follow_settings(own.id_data)
 
 
 class HOLDFAST_SceneSettings(bpy.types.PropertyGroup):
@@ -226,6 +234,23 @@ class HOLDFAST_SceneSettings(bpy.types.PropertyGroup):
         subtype="FACTOR",
         update=_shadow_strength_changed,
         description="How dark the props' shadows on the footage's surfaces are: 1 as black as the light allows, 0 none",
+    )
+    rolling_shutter: BoolProperty(
+        name="Rolling Shutter",
+        default=False,
+        update=_rolling_shutter_changed,
+        description="Have Cycles render the props as the sensor, read row by row, would have seen them. Off: props slide a "
+        "little towards the top and the bottom when the camera shakes; right where the footage has been freed of its rolling "
+        "shutter",
+    )
+    exposure: FloatProperty(
+        name="Exposure",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        precision=2,
+        update=_rolling_shutter_changed,
+        description="How long each row was exposed, in frames: the props' motion blur. A 180 degree shutter is 0.5, 0 is sharp",
     )
     show_points: BoolProperty(
         name="Point Colours in Solid",

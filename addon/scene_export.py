@@ -180,7 +180,7 @@ def _fill_camera(stage: bpy.types.Scene, shot: jobfolder.Shot, scene_from_world:
     scene_camera.set_lens(ob.data, shot, frames, sensor_mm)
     fx, fy, cx, cy = (float(value) for value in shot.intrinsics[shot.middle])
     values = {"width_px": shot.width, "height_px": shot.height, "cx_px": cx, "cy_px": cy, "k1": shot.k1, "k2": shot.k2}
-    values["row_time"] = float((shot.data.get("camera") or {}).get("row_time") or 0.0)
+    values["row_time"] = shot.row_time
     for key, value in values.items():
         ob[f"holdfast_{key}"] = value
 

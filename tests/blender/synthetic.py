@@ -82,6 +82,7 @@ def write_job(
     name: str = "shot",
     pictures: bool = True,
     tracks_per_point: int = 120,
+    row_time: float = 0.0,
 ) -> Synthetic:
     """Write footage (a numbered PNG sequence starting at `first`) and a job folder.
 
@@ -140,7 +141,7 @@ def write_job(
             "cx": cx,
             "cy": cy,
             "focal": "varying" if zoom else "constant",
-            "row_time": 0.0,
+            "row_time": row_time,
         },
         "frames": [
             {"frame": int(n), "c2w": m.tolist(), "fx": k[0], "fy": k[1], "cx": k[2], "cy": k[3], "error_px": 0.1, "tracks": 50}
