@@ -48,3 +48,12 @@ def numbering_of(clip) -> Numbering:
     """The numbering of a `bpy.types.MovieClip`."""
     first = sequence_number(clip.filepath) if clip.source == "SEQUENCE" else 0
     return Numbering(first, clip.frame_start, clip.frame_offset)
+
+
+def size_of(clip) -> tuple[int, int]:
+    """Width and height of a `bpy.types.MovieClip`'s pictures, px.
+
+    Blender knows them only once it has read a picture: in an opened file that nothing has drawn yet, its own word is 256 by 256.
+    """
+    own = clip.holdfast
+    return (own.width, own.height) if own.width and own.height else (clip.size[0], clip.size[1])

@@ -17,7 +17,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from . import compat, importer, pictures, props, proxy_material, rolling_shutter, scene_objects
+from . import clip_frames, compat, importer, pictures, props, proxy_material, rolling_shutter, scene_objects
 
 GROUP_NAME = "Holdfast Composite"
 SHADOW_NODE = "Holdfast Shadows"
@@ -79,8 +79,9 @@ def set_up(scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: Path) -> b
     lens = clip.tracking.camera
     source, places, scale = scene, None, 1.0
     if lens.k1 or lens.k2:
-        places = pictures.undistorted_places(*clip.size, intrinsics, lens.k1, lens.k2)
-        scale = pictures.overscan(places, *clip.size)
+        size = clip_frames.size_of(clip)
+        places = pictures.undistorted_places(*size, intrinsics, lens.k1, lens.k2)
+        scale = pictures.overscan(places, *size)
     if scale > 1.0:
         source = wider_scene(scene, clip, scale)
     else:

@@ -188,7 +188,7 @@ def _note_result(clip: bpy.types.MovieClip, shot: jobfolder.Shot, words: str, se
     note.statements = "\n".join(str(s) for s in verdict.get("statements") or ())
     note.warnings = "\n".join(w if isinstance(w, str) else str(w.get("message", w)) for w in shot.data.get("warnings") or ())
     error = verdict.get("error_px")
-    note.row_time = shot.row_time
+    note.width, note.height, note.row_time = shot.width, shot.height, shot.row_time
     note.error_px = float(error) if isinstance(error, (int, float)) else float(np.sqrt((shot.error_px**2).mean()))
     note.focal_result_mm = shot.intrinsics[shot.middle, 0] * sensor_mm / shot.width
     note.focal_words = _focal_words(shot, sensor_mm)

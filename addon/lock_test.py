@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from . import compat, pictures, props, rolling_shutter, scene_objects, scene_points
+from . import clip_frames, compat, pictures, props, rolling_shutter, scene_objects, scene_points
 
 
 def render_lock_frames(
@@ -28,7 +28,7 @@ def render_lock_frames(
     if camera is None:
         raise props.DropError("This clip has no solved camera in this scene: solve it first")
     lens = clip.tracking.camera
-    to_size = np.array([size[0] / clip.size[0], size[1] / clip.size[1]] * 2)
+    to_size = np.array(size * 2) / (clip_frames.size_of(clip) * 2)
     with tempfile.TemporaryDirectory() as temporary, _render_state(scene, camera) as state:
         folder = Path(temporary)
         plates = pictures.render_plates(clip, frames, size, folder)
@@ -126,7 +126,8 @@ class _render_state(contextlib.AbstractContextManager):
         render = self.scene.render
         render.resolution_x, render.resolution_y = render_size
         # At another shape than the clip's, pixels are no longer as the clip's were.
-        stretch = clip.tracking.camera.pixel_aspect * (clip.size[0] / clip.size[1]) / (size[0] / size[1])
+        width, height = clip_frames.size_of(clip)
+        stretch = clip.tracking.camera.pixel_aspect * (width / height) / (size[0] / size[1])
         render.pixel_aspect_x, render.pixel_aspect_y = (stretch, 1.0) if stretch >= 1.0 else (1.0, 1.0 / stretch)
         wider = render_size[0] / size[0]
         self.copy.sensor_width, self.copy.sensor_height = self.base[0] * wider, self.base[1] * wider
@@ -208,7 +209,7 @@ def render_overview(
         made += _draw(
             view,
             "frustums",
-            [line for i in chosen for line in _frustum(*poses[i], clip.size, 0.16 * depth)],
+            [line for i in chosen for line in _frustum(*poses[i], clip_frames.size_of(clip), 0.16 * depth)],
             0.0035 * depth,
             (0.15, 0.7, 1.0),
         )

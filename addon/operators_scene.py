@@ -9,7 +9,7 @@ import bpy
 from bpy.props import BoolProperty, FloatVectorProperty, IntProperty
 from bpy_extras import view3d_utils
 
-from . import compositing, importer, lock_test, properties, props, scene_objects
+from . import clip_frames, compositing, importer, lock_test, properties, props, scene_objects
 
 
 def solved_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
@@ -101,7 +101,8 @@ class HOLDFAST_OT_drop_prop(Solved, bpy.types.Operator):
                 self.report({"ERROR"}, "Select the object to put there first")
                 return {"CANCELLED"}
             kind = context.active_object
-        pixel = (self.place[0] * clip.size[0], self.place[1] * clip.size[1])
+        width, height = clip_frames.size_of(clip)
+        pixel = (self.place[0] * width, self.place[1] * height)
         try:
             ob = props.place_prop(scene, clip, kind, pixel, scene.frame_current if self.frame == -1 else self.frame)
         except props.DropError as error:
@@ -156,7 +157,8 @@ class HOLDFAST_OT_lock_test(bpy.types.Operator):
         last = max(1, self.count - 1)
         span = scene.frame_end - scene.frame_start
         frames = sorted({scene.frame_start + round(span * i / last) for i in range(self.count)})
-        size = (self.width, max(2, round(self.width * clip.size[1] / clip.size[0])))
+        width, height = clip_frames.size_of(clip)
+        size = (self.width, max(2, round(self.width * height / width)))
         folder = importer.job_folder_of(clip) / "lock_test"
         try:
             files = lock_test.render_lock_frames(scene, clip, frames, size, Path(folder))

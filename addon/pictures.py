@@ -123,8 +123,8 @@ def render_plates(clip: bpy.types.MovieClip, frames: list[int], size: tuple[int,
             strip = strips.new_movie("plate", path, channel=1, frame_start=start)
             show = {frame: frame for frame in frames}
             scene.frame_start, scene.frame_end = min(frames), max(frames)
-        strip.transform.scale_x = size[0] / clip.size[0]
-        strip.transform.scale_y = size[1] / clip.size[1]
+        width, height = clip_frames.size_of(clip)
+        strip.transform.scale_x, strip.transform.scale_y = size[0] / width, size[1] / height
         out = []
         for frame in frames:
             # As an animation of one frame: a still of a scene that is in no window would always be its first frame.

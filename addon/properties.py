@@ -175,6 +175,8 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
     status: StringProperty(options={"HIDDEN"}, description="good, usable, weak or failed")
     summary: StringProperty(options={"HIDDEN"}, description="The verdict in one line")
     statements: StringProperty(options={"HIDDEN"}, description="The whole verdict, a sentence per line")
+    width: IntProperty(options={"HIDDEN"}, description="Width of the solved pictures, in pixels")
+    height: IntProperty(options={"HIDDEN"}, description="Height of the solved pictures, in pixels")
     row_time: FloatProperty(options={"HIDDEN"}, description="Rolling shutter: from the first row to the last, in frames")
     error_px: FloatProperty(options={"HIDDEN"}, precision=3, description="Error of tracks held out of the solve, in pixels")
     focal_result_mm: FloatProperty(options={"HIDDEN"}, description="Solved focal length at the middle frame, in millimetres")

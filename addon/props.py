@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from . import coordinates, scene_objects, surfaces
+from . import clip_frames, coordinates, scene_objects, surfaces
 
 SIZE_OF_DEPTH = 0.10  # a test object's height, as a share of its distance: a hand's width in the picture
 _WALL = 0.35  # a surface whose normal rises less than this is a wall
@@ -110,7 +110,7 @@ def camera_view(
     lens = coordinates.BlenderLens(
         data.lens, data.sensor_width, data.sensor_height, data.sensor_fit, data.shift_x, data.shift_y, ax, ay
     )
-    return c2w, coordinates.pixels_from_lens(lens, *clip.size)
+    return c2w, coordinates.pixels_from_lens(lens, *clip_frames.size_of(clip))
 
 
 def surface_at(
@@ -160,12 +160,13 @@ def local_plane(
     pixels, depth = coordinates.project(xyz, c2w, *intrinsics, lens.k1, lens.k2)
     distance = np.where(depth > 0, np.linalg.norm(pixels - np.asarray(xy_px), axis=1), np.inf)
     near = np.argsort(distance)[:24]
-    near = near[distance[near] < 0.15 * clip.size[0]]
+    width = clip_frames.size_of(clip)[0]
+    near = near[distance[near] < 0.15 * width]
     if len(near) < 3:
         return None
     middle = float(np.median(depth[near[:7]]))
     near = near[np.abs(depth[near] / middle - 1.0) < 0.12]
-    weight = np.exp(-0.5 * (distance[near] / (0.04 * clip.size[0])) ** 2) + 1e-3
+    weight = np.exp(-0.5 * (distance[near] / (0.04 * width)) ** 2) + 1e-3
     centre = (xyz[near] * weight[:, None]).sum(0) / weight.sum()
     towards = c2w[:3, 3] - centre
     towards /= np.linalg.norm(towards)

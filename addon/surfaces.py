@@ -17,6 +17,7 @@ from . import coordinates, jobfolder, proxy_material, scene_objects
 GRID_COLUMNS = 96  # vertices across one proxy
 MAX_PROXIES = 3
 _EDGE_RATIO = 1.10  # neighbours further apart in depth than this belong to different surfaces
+_SAME_SURFACE = 0.25  # in log: two keyframes' depths of one surface differ by less
 _PROXY_ROLES = (scene_objects.GROUND, scene_objects.PROXY)
 
 
@@ -106,13 +107,41 @@ def _ground_corners(shot: jobfolder.Shot, scene_from_world: np.ndarray) -> np.nd
 def depth_meshes(
     shot: jobfolder.Shot, scene_from_world: np.ndarray, has_ground: bool
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Keyframe number -> vertices and quads of its depth (see `depth_mesh`), for the keyframes that cover the shot."""
-    out = {}
+    """Keyframe number -> vertices and quads of its depth (see `depth_mesh`), for the keyframes that cover the shot.
+
+    What a keyframe before shows already is left out: two layers of one surface, each wrong in its own way, would cut what stands
+    on either.
+    """
+    out, before = {}, []
     for number in covering_keyframes(shot):
         vertices, faces = depth_mesh(shot, number, scene_from_world if has_ground else None)
+        there = np.zeros(len(vertices), bool)
+        for earlier in before:
+            there |= _shown_in(shot, earlier, vertices)
+        before.append(number)
+        vertices, faces = _used(vertices, faces[~there[faces].all(1)])
         if len(faces):
             out[number] = (vertices, faces)
     return out
+
+
+def _shown_in(shot: jobfolder.Shot, number: int, vertices: np.ndarray) -> np.ndarray:
+    """Which vertices (V, 3) lie on (or near to) the surface that a keyframe's depth shows in their place."""
+    index = shot.index_of(number)
+    depth, _ = jobfolder.read_depth(shot.depth_files[number])
+    where, z = coordinates.project(vertices, shot.c2w[index], *shot.intrinsics[index])
+    h, w = depth.shape
+    column, row = (np.nan_to_num(where) / (shot.width, shot.height) * (w, h)).astype(int).T
+    inside = (z > 0) & (where > 0).all(1) & (where < (shot.width, shot.height)).all(1)
+    shown = depth[np.clip(row, 0, h - 1), np.clip(column, 0, w - 1)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return inside & (np.abs(np.log(z / shown)) < _SAME_SURFACE)
+
+
+def _used(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vertices that faces (Q, 4) use, and the faces by their new numbers."""
+    used, inverse = np.unique(faces, return_inverse=True)
+    return vertices[used], inverse.reshape(-1, 4)
 
 
 def covering_keyframes(shot: jobfolder.Shot, most: int = MAX_PROXIES) -> list[int]:
@@ -167,9 +196,7 @@ def depth_mesh(shot: jobfolder.Shot, number: int, scene_from_world: np.ndarray |
         height = (world @ scene_from_world[:3, :3].T + scene_from_world[:3, 3])[:, 2]
         on_ground = np.abs(height) < 0.03 * scale * depth.ravel()
         keep &= ~on_ground[quads].all(1) & ~(height[quads] < 0).all(1)
-    quads = quads[keep]
-    used, inverse = np.unique(quads, return_inverse=True)
-    return world[used], inverse.reshape(-1, 4)
+    return _used(world, quads[keep])
 
 
 def _sample_grid(shot: jobfolder.Shot, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -60,6 +60,17 @@ def test_reload_keeps_everything(blender, solved):
     assert overlay.load(clip).keypoints(1003, "ERROR")[0].shape[1] == 2
 
 
+def test_a_lock_test_of_an_opened_file_shows_the_same(blender, solved, tmp_path):
+    """Before anything has drawn the footage, Blender's own word on its size is 256 by 256."""
+    from addon import headless, pictures
+
+    path, _ = solved
+    before = headless.render_lock_frames(tmp_path / "before", [3], (240, 135), 4, blender.data.scenes["shot"])
+    blender.ops.wm.open_mainfile(filepath=str(path))
+    after = headless.render_lock_frames(tmp_path / "after", [3], (240, 135), 4, blender.data.scenes["shot"])
+    assert np.abs(pictures.read_png(after[0]) - pictures.read_png(before[0])).max() < 0.02
+
+
 def test_the_project_can_be_moved(blender, solved, tmp_path):
     from addon import importer, jobfolder
 

@@ -102,6 +102,22 @@ def test_bending_takes_a_wrong_map_to_the_points(tmp_path):
     assert np.median(np.abs(wrong / right - 1)[inner & (pixels[..., 0] < 320)]) > 0.19
 
 
+def test_a_surface_that_two_keyframes_show_has_one_layer(blender, tmp_path, monkeypatch):
+    from addon import jobfolder, surfaces
+
+    truth = synthetic.write_job(tmp_path)
+    wrong = 1.1 * synthetic._true_depth(truth.c2w[0], truth.intrinsics[0], truth.width, truth.height, np.eye(4))
+    np.savez(truth.folder / "depth" / "001001.npz", depth=wrong.astype(np.float32), scale=1.0, shift=0.0, spread=0.1)
+    shot = jobfolder.read_shot(truth.folder)
+    monkeypatch.setattr(surfaces, "covering_keyframes", lambda shot: [1005, 1001])
+    meshes = surfaces.depth_meshes(shot, np.eye(4), False)
+    alone = surfaces.depth_mesh(shot, 1001)
+    assert len(meshes[1005][1]) == len(surfaces.depth_mesh(shot, 1005)[1])
+    assert 0 < len(meshes[1001][1]) < 0.3 * len(alone[1])  # what only it sees, at the picture's side and behind the box
+    vertices, faces = meshes[1001]
+    assert faces.max() == len(vertices) - 1
+
+
 @pytest.mark.slow
 def test_lock_frames_show_plate_and_prop(blender, scene, tmp_path):
     """The render lies over the plate of its own frame, where the distorted true camera sees the prop, and hides behind the
