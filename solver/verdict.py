@@ -41,6 +41,15 @@ def parallax_px(view: ShotView, state: State, frames: np.ndarray, tracks: np.nda
     return float(np.exp(np.median(world.log_focal)) * extent * np.std(rho))
 
 
+def slide_without_rows(view: ShotView, row_time: float) -> float:
+    """RMS (px) of how far the rows' times move what is seen, less what stays the same over a track's life: a point placed
+    elsewhere takes that up."""
+    t = view.tracks.track
+    count = np.maximum(np.bincount(t, minlength=view.tracks.track_count), 1)[:, None]
+    usual = np.stack([np.bincount(t, shift, minlength=view.tracks.track_count) for shift in view.row_shift.T], 1) / count
+    return float(abs(row_time) * np.sqrt(np.mean(((view.row_shift - usual[t]) ** 2).sum(1))))
+
+
 def judge(
     view: ShotView,
     settings: Settings,
@@ -121,9 +130,10 @@ def judge(
         if settings.distortion != "none":
             lines.append("No lens distortion shows beyond the noise; none is modelled.")
     if model.row_time:
+        slide = slide_without_rows(view, world.row_time)
         lines.append(
             f"The sensor was read row by row over {abs(world.row_time):.2f} of a frame (rolling shutter); "
-            "the cameras stand for the middle row."
+            f"the cameras stand for the middle row. A renderer that cannot do the same lets props slide by {slide:.1f} px."
         )
 
     if depth_name is None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from solver.types import Tracks
+from solver.verdict import slide_without_rows
 from solver.view import ShotView
 
 
@@ -23,3 +25,15 @@ def test_a_problems_points_come_in_the_order_in_which_they_leave():
     assert np.array_equal(frames[problem.obs.cam], frame[problem.rows])
     assert np.array_equal(problem.obs.xy, view.xy[problem.rows])
     assert len(problem.rows) == sum(len([f for f in frames if a <= f <= b]) for k, (a, b) in spans.items() if k not in (2, 5))
+
+
+def test_a_steady_pans_rows_move_no_prop_and_a_shaking_cameras_do():
+    """Under a steady pan every point is read late by the same way in every frame: it merely seems to be elsewhere."""
+    frame = np.tile(np.arange(40), 50)
+    track = np.repeat(np.arange(50), 40)
+    first = np.random.default_rng(2).uniform([400, 0], [500, 360], (50, 2))[track]
+    for moved, slide in ((-5.0 * frame, 0.0), (6.0 * np.sin(frame), 6.0 * np.sin(1) * np.sqrt(0.5 / 12) * 0.8)):
+        xy = first + np.c_[moved, np.zeros(len(frame))]
+        view = ShotView(Tracks(np.arange(40), track, frame, xy, np.full(len(track), 0.1), 50), 640, 360, {})
+        # by central differences a sine's steepness is sin(1) of what it is; rows spread by 1 / sqrt(12) of the height
+        assert slide_without_rows(view, 0.8) == pytest.approx(slide, rel=0.15, abs=1e-6)
