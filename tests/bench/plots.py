@@ -154,7 +154,10 @@ def _paths(results: list[dict], out: Path) -> list[Path]:
         mine = [
             r for r in peers.values() if r["measures"].get("rotation_rms_deg") is not None and not summaries.is_variant(r["peer"])
         ]
-        if not mine:
+        gone = [f for r in mine for f in (Path(r["truth"]), Path(r["solve"]) / "solve.json") if not f.is_file()]
+        if gone:  # results of an earlier run that were added to
+            print(f"plot: no path of {shot}, {gone[0]} is not there any more")
+        if not mine or gone:
             continue
         truth = metrics.load_truth(Path(mine[0]["truth"]))
         g = np.array([truth.c2w[k][:3, 3] for k in sorted(truth.c2w)])
