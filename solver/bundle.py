@@ -29,7 +29,7 @@ from .bundle_model import (
 )
 
 BEHIND_PENALTY = 1e3
-POINTS_PER_WINDOW = 128  # sorted by when they are seen, so few span only a part of the frames
+POINTS_PER_WINDOW = 64  # neighbours are seen by about the same frames, so few span only a part of all
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from .bundle_model import MIN_RHO, Observations, Unknowns
 from .elongation import sharpening
 from .types import DepthMap, Tracks
 
+POINTS_TOGETHER = 256  # some windows of the adjustment's
 # Below this a track's own estimate of its error is too hopeful (interpolation, lighting, compression).
 SIGMA_FLOOR_PX = 0.08
 
@@ -107,7 +108,7 @@ class ShotView:
     def problem(self, frames: np.ndarray, tracks: np.ndarray, *, min_views: int = 2, depth: bool = True) -> Problem:
         """Observations of the given tracks (N,) bool in the given frames (ascending indices).
 
-        Points are in the order of when they were last and first seen: an adjustment takes them in such portions.
+        Points that are seen by the same frames are neighbours: an adjustment takes them in portions.
         """
         cam_of = np.full(self.frame_count, -1)
         cam_of[frames] = np.arange(len(frames))
@@ -138,12 +139,14 @@ class ShotView:
         return Problem(obs, np.asarray(frames), kept, rows, keys)
 
     def _by_place_in_time(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows (M',) of the tracks, ascending, in the order of their tracks' last and first frames; the tracks in that order
-        (P',); which of those each row is of (M',)."""
+        """Rows (M',) of the tracks, ascending; the tracks (P',), some hundred that end in about the same frames after the
+        other, those of them in the order in which they begin, so that neighbours live about as long; which of those each row
+        is of (M',)."""
         track, frame = self.tracks.track[rows], self.tracks.frame_index[rows]
         begins = np.flatnonzero(np.diff(track, prepend=-1))
         length = np.diff(begins, append=len(rows))
-        order = np.lexsort((frame[begins], frame[begins + length - 1]))
+        together = int(np.ceil(POINTS_TOGETHER * self.frame_count / max(len(begins), 1)))  # frames
+        order = np.lexsort((frame[begins], frame[begins + length - 1] // together))
         begins, length = begins[order], length[order]
         point = np.repeat(np.arange(len(order)), length)
         place = np.arange(len(rows)) + np.repeat(begins - (np.cumsum(length) - length), length)

@@ -10,8 +10,9 @@ from solver.verdict import slide_without_rows
 from solver.view import ShotView
 
 
-def test_a_problems_points_come_in_the_order_in_which_they_leave():
+def test_a_problems_points_come_in_the_order_in_which_they_leave(monkeypatch):
     """So that an adjustment meets those of the same frames together; each observation stays what it is."""
+    monkeypatch.setattr("solver.view.POINTS_TOGETHER", 1)
     spans = {0: (2, 9), 1: (0, 4), 2: (5, 6), 3: (0, 9), 4: (3, 4), 5: (8, 8)}
     track = np.concatenate([np.full(b - a + 1, k) for k, (a, b) in spans.items()])
     frame = np.concatenate([np.arange(a, b + 1) for a, b in spans.values()])
@@ -25,6 +26,15 @@ def test_a_problems_points_come_in_the_order_in_which_they_leave():
     assert np.array_equal(frames[problem.obs.cam], frame[problem.rows])
     assert np.array_equal(problem.obs.xy, view.xy[problem.rows])
     assert len(problem.rows) == sum(len([f for f in frames if a <= f <= b]) for k, (a, b) in spans.items() if k not in (2, 5))
+
+
+def test_points_that_leave_about_together_come_in_the_order_in_which_they_begin():
+    spans = [(2, 9), (0, 7), (5, 8), (1, 9)]
+    track = np.concatenate([np.full(b - a + 1, k) for k, (a, b) in enumerate(spans)])
+    frame = np.concatenate([np.arange(a, b + 1) for a, b in spans])
+    xy = np.zeros((len(track), 2))
+    view = ShotView(Tracks(np.arange(10), track, frame, xy, np.full(len(track), 0.1), 4), 500, 500, {})
+    assert view.problem(np.arange(10), np.ones(4, bool), depth=False).tracks.tolist() == [1, 3, 0, 2]
 
 
 def test_a_steady_pans_rows_move_no_prop_and_a_shaking_cameras_do():
