@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "demo")
     parser.add_argument("--depth-model", help="a depth network's id or file, or none")
     parser.add_argument("--quality", choices=("draft", "standard", "best"))
-    parser.add_argument("--size", default="960x540", help="of the rendered pictures")
+    parser.add_argument("--size", help="of the rendered pictures (default: 960 wide, as high as the clip's shape asks)")
     options = parser.parse_args(argv)
     if not options.clip.exists():
         print(f"demo: {options.clip} is not there.", file=sys.stderr)
@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace, headless) -> int:
     for kind, (x, y) in PROPS:
         prop = headless.place_prop(kind, (x * cameras.width, y * cameras.height), middle, scene)
         print(f"  {prop.name} stands at {', '.join(f'{v:.2f}' for v in prop.matrix_world.translation)}")
-    size = tuple(map(int, options.size.split("x")))
+    size = tuple(map(int, options.size.split("x"))) if options.size else (960, round(960 * cameras.height / cameras.width))
     print("Rendering the props over the footage", flush=True)
     shown = [headless.scene_frame(frames[round(s * (len(frames) - 1))], scene) for s in LOCK_SHARES]
     with _blender_talks_to(options.out / "blender.log"):
