@@ -31,7 +31,8 @@ FEW = 0.12  # share of the tracks that is not looked through any more
 
 @dataclass(frozen=True)
 class Body:
-    """Tracks (N,) bool that move as one, the camera they see, and the share of the picture they take up."""
+    """Tracks (N,) bool that move as one, the camera they see, and the share of the picture they take up (or of the tracks that
+    the user has placed)."""
 
     settled: Settled
     tracks: np.ndarray
@@ -54,7 +55,7 @@ def largest_body(
     for turn in range(MOST_BODIES):
         if left.sum() < max(FEW * chosen.sum(), LEAST_NEIGHBOURS):
             break
-        if best is not None and share_of_picture(view, frames, chosen, left) <= best.share:
+        if best is not None and _share(view, frames, chosen, left) <= best.share:
             break  # nothing larger can come
         whole = lead if turn == 0 else _begun(view, settings, frames, left, use_depth, options)
         found = core(view, whole, frames, left)
@@ -113,7 +114,13 @@ def gathered(view: ShotView, found: Settled, frames: np.ndarray, chosen: np.ndar
         before = tracks
         state.label[chosen] = np.where(tracks[chosen], LABEL_STATIC, LABEL_MOVER)
         adjust_state(view, state, frames, chosen, found.model, iterations=10, width=2.5)
-    return Body(replace(found, state=state), tracks, share_of_picture(view, frames, chosen, tracks))
+    return Body(replace(found, state=state), tracks, _share(view, frames, chosen, tracks))
+
+
+def _share(view: ShotView, frames: np.ndarray, chosen: np.ndarray, part: np.ndarray) -> float:
+    """Share of the picture that a part (N,) bool of the chosen tracks takes up; of the tracks the user has placed, if any are."""
+    told = chosen & view.trusted
+    return float(part[told].mean()) if told.any() else share_of_picture(view, frames, chosen, part)
 
 
 def neighbourhood(view: ShotView, tracks: np.ndarray, frames: np.ndarray) -> np.ndarray:

@@ -124,6 +124,16 @@ def test_the_largest_body_is_the_one_that_takes_up_most_of_the_picture():
     assert chosen[whom == 1].sum() > chosen[whom == 0].sum()  # though a person carries more tracks
 
 
+def test_tracks_that_the_user_has_placed_say_which_body_is_at_rest():
+    view, _, whom = shot_with_people(4)
+    between, frames, chosen = led_astray(view, 1.2 * FOCAL, 4)
+    view.trusted[np.flatnonzero(chosen & (whom == 2))[:5]] = True
+    options = StartOptions(1.2 * FOCAL, use_depth=False)
+    body = largest_body(view, Settings(seed=4), between, frames, chosen, False, options)
+    assert (body.tracks == (chosen & (whom == 2))).mean() > 0.98
+    assert body.share == 1.0
+
+
 def test_too_few_tracks_make_no_body():
     view, _, _ = shot_with_people(2)
     pulled, frames, chosen = led_astray(view, FOCAL, 2)
