@@ -374,7 +374,8 @@ def run(blender: str, package: Path, clip: Path, out: Path, model: str) -> dict:
         window.picture("5_errors")
         window.do("bpy.context.scene.holdfast.overlay = 'NONE'")
 
-        window.do("bpy.data.movieclips[0].holdfast.quality = 'best'")  # a solve that outlasts the search for the button
+        # a solve that outlasts the search for the button
+        window.do("bpy.data.movieclips[0].holdfast.quality = 'best'\naddon('preferences').get().threads = 1")
         press_in_panel(window, lambda: window.ask(STATE) == ["running"])
         time.sleep(0.5)
         pressed = press_in_panel(window, lambda: window.ask(STATE) != ["running"])
