@@ -21,6 +21,7 @@ from .view import ShotView, World
 SURELY_MEASURED = 0.004  # deviation of log focal by curvature alone below which trying focal lengths is not worth the time
 MEASURED_RATIO = 1.045  # highest over lowest: within about 1 % either way of the best, in standard deviations
 UNKNOWN_RATIO = 1.5
+ENDS_UNSURE = 0.2  # of an unknown range's length (in log) that its ends are unsure by
 STEPS = (1.03, 1.08, 1.2, 1.5, 2.2)
 # Two standard deviations, were errors independent; neighbouring tracks and frames share theirs, so three times as wide.
 CORRELATED_ERRORS = 3.0
@@ -77,6 +78,9 @@ def judge_focal(
     else:
         low, focal, high = focal_range(view, state, model, frames, tracks)
         known = high / low < UNKNOWN_RATIO
+        if not known:  # drifting tracks move the whole valley, by the more the longer it is
+            beyond = (high / low) ** ENDS_UNSURE
+            low, high = low / beyond, high * beyond
     low, high = min([low, *rivals_px]), max([high, *rivals_px])
     ratio = high / low
     word = "prior" if not known else "measured" if ratio < MEASURED_RATIO else "weak"
@@ -102,16 +106,15 @@ def lens_spread(view: ShotView, state: State, frames: np.ndarray, tracks: np.nda
 
 
 def hold_at_prior(view: ShotView, state: State, model: Model, lens: LensRange) -> Model:
-    """Put the focal length, which the shot cannot tell, where the prior and what the shot does say meet; the model that keeps it
-    there.
-
-    Both count by how sure they are: a range far from any usual lens is believed, one that spans all lenses is not.
-    """
-    said, sure = np.log(lens.best_px), max(lens.sigma, 1e-3) ** -2
-    expected = max(model.focal_prior_sigma, 1e-3) ** -2
-    meeting = np.exp((said * sure + model.focal_prior_log * expected) / (sure + expected))
-    focal = float(np.exp(np.median(state.world.log_focal)))
-    state.world = stretch(state.world, float(np.clip(meeting, lens.low_px, lens.high_px)) / focal, view.frame_count // 2)
+    """Put the focal length, which the shot cannot tell, where usual lenses are found among those that fit (the mean of the prior,
+    in log, over the range): a range far from any usual lens is believed, one that spans all lenses is not. The model that keeps
+    it there."""
+    usual, spread = model.focal_prior_log, max(model.focal_prior_sigma, 1e-3)
+    those = np.linspace(np.log(lens.low_px), np.log(lens.high_px), 400)
+    away = ((those - usual) / spread) ** 2
+    expected = np.average(those, weights=np.exp(-0.5 * (away - away.min())))
+    focal = np.median(state.world.log_focal)
+    state.world = stretch(state.world, float(np.exp(expected - focal)), view.frame_count // 2)
     return replace(model, focal_free=False)
 
 

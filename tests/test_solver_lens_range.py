@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from solver.lens_range import LensRange, hold_at_prior
+from solver.lens_range import LensRange, hold_at_prior, judge_focal
 from solver.reconstruct import Model, State
-from solver.types import LABEL_STATIC, Tracks
+from solver.types import LABEL_STATIC, Settings, Tracks
 from solver.view import ShotView, World
 
 WIDTH = 1280
@@ -43,3 +43,20 @@ def test_a_focal_length_the_shot_cannot_tell_lies_where_prior_and_range_meet(low
     held = hold_at_prior(view, state, model, LensRange("prior", low, high, float(np.log(high / low) / 4), np.sqrt(low * high)))
     assert not held.focal_free
     assert least < np.exp(state.world.log_focal[0]) < most
+
+
+@pytest.mark.parametrize(
+    ("found", "word", "said"),
+    [
+        ((1000.0, 1010.0, 1020.0), "measured", (1000.0, 1020.0)),
+        ((1000.0, 1100.0, 1300.0), "weak", (1000.0, 1300.0)),
+        ((1000.0, 3000.0, 10000.0), "prior", (631.0, 15849.0)),  # ends of a long valley are as unsure as it is long
+    ],
+)
+def test_the_longer_the_range_the_less_sure_its_ends(monkeypatch, found, word, said):
+    monkeypatch.setattr("solver.lens_range.lens_spread", lambda *a: {})
+    monkeypatch.setattr("solver.lens_range.focal_range", lambda *a: found)
+    state = State(World.blank(3, 1, 1000.0), np.full(1, LABEL_STATIC), 1.0)
+    lens = judge_focal(None, Settings(), state, Model(), np.arange(3), np.ones(1, bool), [])
+    assert lens.word == word
+    assert (lens.low_px, lens.high_px) == pytest.approx(said, rel=1e-3)
