@@ -75,7 +75,10 @@ def largest_body(
     return best
 
 
-def _begun(view, settings, frames, tracks, use_depth, options) -> Settled:
+def _begun(
+    view: ShotView, settings: Settings, frames: np.ndarray, tracks: np.ndarray, use_depth: bool, options: StartOptions
+) -> Settled:
+    """A reconstruction from some of the tracks alone."""
     return settle(view, settings, start(view, frames, tracks, options, settings.seed), frames, tracks, use_depth)
 
 
