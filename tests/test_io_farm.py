@@ -36,10 +36,11 @@ def test_dask_with_a_worker_killed(place):
     options = ["--scheduler-file", str(scheduler_file)]
     processes = [subprocess.Popen([*dask, "scheduler", *options, "--port", "0", "--no-dashboard"], env=environment, **quiet)]
     try:
+        # whole: it is there for a moment before anything is in it, and workers would read it then, too
+        wait_for(lambda: scheduler_file.exists() and scheduler_file.read_text().rstrip().endswith("}"), 30)
         for i in range(3):
             arguments = ["worker", *options, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--name", f"w{i}"]
             processes.append(subprocess.Popen([*dask, *arguments], env=environment, cwd=place.folder, **quiet))
-        wait_for(scheduler_file.exists, 30)
         address = json.loads(scheduler_file.read_text())["address"]
         run = place.start("--dask", address, "--export", "none")
         wait_for(lambda: len(place.solves()) >= 3, 60)
