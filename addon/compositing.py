@@ -255,7 +255,7 @@ def follow_settings(scene: bpy.types.Scene) -> None:
         return
     copy_render_settings(scene, wider)
     if rolls:  # it has more rows
-        row_time = rolling_shutter.row_time_of(scene.holdfast.clip) * wider[_OVERSCAN]
+        row_time = rolling_shutter.row_time_of(scene.holdfast.clip) * wider.get(_OVERSCAN, 1.0)
         rolling_shutter.set_rows(wider, row_time, scene.holdfast.exposure)
 
 

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from .initialise import StartOptions, lift_seen, start
 from .movers import share_of_picture, track_error
-from .reconstruct import adjust_state, trim
+from .reconstruct import State, adjust_state, trim
 from .settle import Settled, settle
 from .types import LABEL_MOVER, LABEL_STATIC, Settings
 from .view import ShotView
@@ -82,6 +82,11 @@ def _begun(
     return settle(view, settings, start(view, frames, tracks, options, settings.seed), frames, tracks, use_depth)
 
 
+def _hold(state: State, among: np.ndarray, part: np.ndarray) -> None:
+    """Of the tracks `among` (N,) bool, a part (N,) bool is at rest and holds the camera, the others move."""
+    state.label[among] = np.where(part[among], LABEL_STATIC, LABEL_MOVER)
+
+
 def core(view: ShotView, settled: Settled, frames: np.ndarray, among: np.ndarray, rounds: int = 6) -> Settled:
     """The best-fitting part of the tracks, adjusted alone: again and again, so that what does not belong lets go (least trimmed
     squares: Rousseeuw, "Least Median of Squares Regression", 1984)."""
@@ -97,7 +102,7 @@ def core(view: ShotView, settled: Settled, frames: np.ndarray, among: np.ndarray
         if before is not None and (keep ^ before).sum() <= 0.01 * among.sum():
             break
         before = keep
-        state.label[among] = np.where(keep[among], LABEL_STATIC, LABEL_MOVER)
+        _hold(state, among, keep)
         state.scale = max(typical / 1.4, 0.5)
         adjust_state(view, state, frames, among, settled.model, iterations=12, width=2.5)
     return replace(settled, state=state)
@@ -115,7 +120,7 @@ def gathered(view: ShotView, found: Settled, frames: np.ndarray, chosen: np.ndar
         if tracks.sum() < LEAST_NEIGHBOURS or (tracks ^ before).sum() <= 0.01 * chosen.sum():
             break
         before = tracks
-        state.label[chosen] = np.where(tracks[chosen], LABEL_STATIC, LABEL_MOVER)
+        _hold(state, chosen, tracks)
         adjust_state(view, state, frames, chosen, found.model, iterations=10, width=2.5)
     return Body(replace(found, state=state), tracks, _share(view, frames, chosen, tracks))
 
@@ -142,6 +147,6 @@ def neighbourhood(view: ShotView, tracks: np.ndarray, frames: np.ndarray) -> np.
 def resting_on(view: ShotView, body: Body, frames: np.ndarray, chosen: np.ndarray) -> Settled:
     """The reconstruction of a body, settled among all the chosen tracks."""
     state = body.settled.state.copy()
-    state.label[chosen] = np.where(body.tracks[chosen], LABEL_STATIC, LABEL_MOVER)
+    _hold(state, chosen, body.tracks)
     trim(view, state, frames, chosen, body.settled.model)
     return replace(body.settled, state=state)

@@ -33,7 +33,7 @@ def freed_of_movers(
     lead = best_of(view, settled, frames, chosen)
 
     def refined() -> Settled:
-        return without_movers(view, settings, lead, frames, chosen, use_depth, settings.seed)
+        return without_movers(view, settings, lead, frames, chosen, use_depth)
 
     options = travelling(view, settings, lead, use_depth)
     if options is None or not crowded(view, lead, frames, chosen):
@@ -70,7 +70,6 @@ def without_movers(
     frames: np.ndarray,
     chosen: np.ndarray,
     use_depth: bool,
-    seed: int,
     rounds: int = 6,
 ) -> Settled:
     """The best reconstruction, beginning with `best`, once movers are kept out from the very start.
@@ -94,7 +93,7 @@ def without_movers(
         latest = settle(
             view,
             settings,
-            start(view, frames, chosen & ~movers, options, seed),
+            start(view, frames, chosen & ~movers, options, settings.seed),
             frames,
             chosen,
             use_depth,

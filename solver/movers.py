@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .bundle_model import Observations, Unknowns, project, rotation_exp
+from .bundle_model import Observations, Projection, Unknowns, project, rotation_exp
 from .resection import refine_points
 from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE
+from .view import Problem
 
 ORDINARY_VIEWS = 8.0  # that a track's own noise is weighed against
 POINT_VIEWS = 1.5  # taken up by the point's own three unknowns
@@ -160,14 +161,17 @@ def relabel(
     return label, x
 
 
+def _at_rest(view, state, frames: np.ndarray, tracks: np.ndarray, translation: bool) -> tuple[Problem, Projection]:
+    """What three frames and more have seen of the tracks, and where points at rest, each where it fits best, would be seen."""
+    problem = view.problem(frames, tracks & state.world.known, min_views=3, depth=False)
+    x = state.world.gather(problem, view.depth_is_log)
+    return problem, project(problem.obs, refine_points(problem.obs, x, translation=translation, width=3.0, iterations=6))
+
+
 def track_error(view, state, frames: np.ndarray, tracks: np.ndarray, translation: bool) -> tuple[np.ndarray, np.ndarray]:
     """Of each track the root mean square of its residuals (in its sigmas; infinite where it has no point) where a point at rest
     fits it best, and the number of views (N,)."""
-    problem = view.problem(frames, tracks & state.world.known, min_views=3, depth=False)
-    x = refine_points(
-        problem.obs, state.world.gather(problem, view.depth_is_log), translation=translation, width=3.0, iterations=6
-    )
-    proj = project(problem.obs, x)
+    problem, proj = _at_rest(view, state, frames, tracks, translation)
     square = np.where(proj.behind, GROSS_SIGMAS**2, problem.obs.squares(proj.residual) / problem.obs.sigma_px**2)
     error, views = np.full(len(tracks), np.inf), np.zeros(len(tracks), int)
     count = np.bincount(problem.obs.point, minlength=problem.obs.point_count)
@@ -192,13 +196,9 @@ def explained(
     Every track is weighted by the room it has, so that a crowd of tracks on one actor does not outvote the set; by_room: by that
     alone.
     """
-    problem = view.problem(frames, tracks & state.world.known, min_views=3, depth=False)
+    problem, proj = _at_rest(view, state, frames, tracks, translation)
     if not len(problem.tracks):
         return 0.0
-    x = refine_points(
-        problem.obs, state.world.gather(problem, view.depth_is_log), translation=translation, width=3.0, iterations=6
-    )
-    proj = project(problem.obs, x)
     limit = np.maximum(cut * max(scale, 0.5) * problem.obs.sigma_px, 0.25)
     good = (problem.obs.squares(proj.residual) < limit**2) & ~proj.behind
     weight = np.zeros(len(good))

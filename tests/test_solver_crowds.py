@@ -84,7 +84,7 @@ def test_a_path_that_people_pulled_along_is_freed_of_them(seed):
     pulled, frames, chosen = led_astray(view, 1.2 * FOCAL, seed)
     assert rotation_error_deg(pulled.state.world.rotation[frames], true[frames]) > 0.3
     # leaving out what surely moves is not enough (1.0 and 0.33 degrees): much of the people fits a little badly, that is all
-    freed = without_movers(view, Settings(seed=seed), pulled, frames, chosen, False, seed)
+    freed = without_movers(view, Settings(seed=seed), pulled, frames, chosen, False)
     assert rotation_error_deg(freed.state.world.rotation[frames], true[frames]) < 0.02
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +42,10 @@ class OwnTracks:
     @property
     def count(self) -> int:
         return len(np.unique(self.track))
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """First row of each track, and the row after its last."""
+        return itertools.pairwise(np.r_[np.flatnonzero(np.r_[True, np.diff(self.track) != 0]), len(self.track)])
 
 
 def tracks_of(movie: Path, cache: Path) -> OwnTracks:
@@ -134,9 +139,8 @@ def score(tracks: OwnTracks, estimate: Cameras) -> dict:
         return score(tracks, replace(estimate, row_time=0.0)) | {"own_fit_still_pct": still["own_fit_pct"]}
     estimate = estimate.scaled_to(tracks.width)
     unit = REFERENCE_WIDTH_PX / tracks.width
-    bounds = np.r_[np.flatnonzero(np.r_[True, np.diff(tracks.track) != 0]), len(tracks.track)]
     fits, errors, everything = 0, [], []
-    for a, b in itertools.pairwise(bounds):
+    for a, b in tracks.spans():
         frames = tracks.frame[a:b]
         have = np.array([int(f) in estimate.c2w for f in frames])
         error = np.full(b - a, np.inf)
@@ -157,8 +161,7 @@ def score(tracks: OwnTracks, estimate: Cameras) -> dict:
 def at_middle_row(tracks: OwnTracks, row_time: float) -> OwnTracks:
     """The tracks where they were when the middle row was read; row_time: from the first row to the last, in frames."""
     xy = tracks.xy.astype(float)
-    bounds = np.r_[np.flatnonzero(np.r_[True, np.diff(tracks.track) != 0]), len(tracks.track)]
-    for a, b in itertools.pairwise(bounds):
+    for a, b in tracks.spans():
         if b - a > 1:
             px_per_frame = np.gradient(tracks.xy[a:b].astype(float), tracks.frame[a:b].astype(float), axis=0)
             late = row_time * (tracks.xy[a:b, 1:] / tracks.height - 0.5)

@@ -63,6 +63,18 @@ def project(points, c2w, fx, fy, cx, cy, k1=0.0, k2=0.0):
     return np.stack([fx * x * bend + cx, fy * y * bend + cy], 1), local[:, 2]
 
 
+def glowing(bpy):
+    """A material that shines in pure red, whatever the light."""
+    material = bpy.data.materials.new("glow")
+    material.use_nodes = True
+    tree = material.node_tree
+    tree.nodes.clear()
+    light, out = tree.nodes.new("ShaderNodeEmission"), tree.nodes.new("ShaderNodeOutputMaterial")
+    light.inputs[0].default_value = (1.0, 0.0, 0.0, 1.0)
+    tree.links.new(light.outputs[0], out.inputs[0])
+    return material
+
+
 def write_job(
     root: Path,
     width: int = 320,

@@ -50,13 +50,7 @@ def test_composite_is_plate_plus_bent_render(blender, tmp_path, k1, place):
     clip = headless.load_clip(truth.footage)
     importer.import_shot(scene, clip, truth.folder, "SET", with_surfaces=False)
     ball = props.place_prop(scene, clip, "GREY", place, 5, size=0.7 if place[0] < 300 else 0.2)
-    glow = blender.data.materials.new("glow")
-    glow.use_nodes = True
-    glow.node_tree.nodes.clear()
-    light, out = glow.node_tree.nodes.new("ShaderNodeEmission"), glow.node_tree.nodes.new("ShaderNodeOutputMaterial")
-    light.inputs[0].default_value = (1.0, 0.0, 0.0, 1.0)
-    glow.node_tree.links.new(light.outputs[0], out.inputs[0])
-    ball.data.materials[0] = glow
+    ball.data.materials[0] = synthetic.glowing(blender)
     assert blender.ops.holdfast.compositing() == {"FINISHED"}
     nodes = len(compat.compositor_tree(scene, "").nodes)
     assert blender.ops.holdfast.compositing() == {"FINISHED"}  # again: no second set

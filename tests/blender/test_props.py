@@ -127,13 +127,7 @@ def test_lock_frames_show_plate_and_prop(blender, scene, tmp_path):
 
     scene, truth = scene
     ball = props.place_prop(scene, scene.holdfast.clip, "GREY", (500.0, 290.0), 5, size=0.5)
-    shiny = blender.data.materials.new("signal")
-    shiny.use_nodes = True
-    shiny.node_tree.nodes.clear()
-    light, out = shiny.node_tree.nodes.new("ShaderNodeEmission"), shiny.node_tree.nodes.new("ShaderNodeOutputMaterial")
-    light.inputs[0].default_value = (1.0, 0.0, 0.0, 1.0)
-    shiny.node_tree.links.new(light.outputs[0], out.inputs[0])
-    ball.data.materials[0] = shiny
+    ball.data.materials[0] = synthetic.glowing(blender)
     hidden = ball.copy()
     scene.collection.objects.link(hidden)
     parent = next(o for o in scene.objects if o.type == "EMPTY")

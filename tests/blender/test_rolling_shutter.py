@@ -28,13 +28,7 @@ def shot(blender, tmp_path):
         pole.location = (ends[0] + ends[1]) / 2
         pole.rotation_mode = "QUATERNION"
         pole.rotation_quaternion = (ends[1] - ends[0]).to_track_quat("Z", "Y")
-        glow = blender.data.materials.new("glow")
-        glow.use_nodes = True
-        glow.node_tree.nodes.clear()
-        light, out = glow.node_tree.nodes.new("ShaderNodeEmission"), glow.node_tree.nodes.new("ShaderNodeOutputMaterial")
-        light.inputs[0].default_value = (1.0, 0.0, 0.0, 1.0)
-        glow.node_tree.links.new(light.outputs[0], out.inputs[0])
-        pole.data.materials.append(glow)
+        pole.data.materials.append(synthetic.glowing(blender))
         return scene, truth
 
     return make
