@@ -13,7 +13,7 @@ from .movers import residual_scale
 from .parallel import side_by_side
 from .reconstruct import Model, State, adjust_state, classify, give_depth
 from .resection import refine_points
-from .types import Settings
+from .types import LABEL_STATIC, Settings
 from .view import ShotView
 
 # A richer model must be better by this many standard errors of the paired difference, and by this share.
@@ -23,9 +23,9 @@ NEEDED_SHARE = 0.01
 HOLD_OUT_CELLS = 8  # of the picture's width
 ERROR_WIDTH = 5.0  # units of error beyond which an observation's cost hardly grows any more
 MOVER_COST = 0.5 * ERROR_WIDTH**2  # mean cost of a track most of whose observations lie beyond that
-# A path shifts neighbours, which mostly share their depth, alike; a tracker's drift does not. Seen: turns 0.01 to 0.08, paths
-# 0.4 and more.
-NEEDED_COHERENCE = 0.2
+# A path shifts neighbours, which mostly share their depth, alike; a tracker's drift does not. Seen, in clean, dark and grainy
+# pictures: turns up to 0.12, paths 0.2 and more.
+NEEDED_COHERENCE = 0.15
 BEYOND_DRIFT = 3.0  # times smaller errors that no drift can account for
 
 
@@ -95,30 +95,43 @@ def measure(view: ShotView, state: State, frames: np.ndarray, held: np.ndarray, 
     return HeldOut(per_track, problem.tracks, rms)
 
 
-def coherence(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, translation: bool) -> float:
-    """Correlation of what a model leaves of neighbouring tracks in one frame.
+def coherence(view: ShotView, turning: State, travelling: State, frames: np.ndarray, tracks: np.ndarray) -> float:
+    """Correlation, among neighbouring tracks in one frame, of what a path explains beyond a turn.
 
-    Near 1 where something about the camera or the scene is left out (neighbours mostly share their depth), near 0 where only
-    the tracks' own drift is left.
+    Near 1 where the camera travels (neighbours mostly share their depth), near 0 where every point's own depth only takes up its
+    track's own drift. What neither explains does not count, so that a noisy picture is judged as a clean one is.
     """
-    problem = view.problem(frames, tracks & state.world.known, min_views=3, depth=False)
-    x = refine_points(
-        problem.obs, state.world.gather(problem, view.depth_is_log), translation=translation, width=4.0, iterations=8
-    )
-    residual = project(problem.obs, x).residual
-    size = np.hypot(*residual.T)
-    residual = residual * np.minimum(1, 3 * np.median(size) / np.maximum(size, 1e-9))[:, None]
+    both = turning.world.known & travelling.world.known & (travelling.label == LABEL_STATIC)
+    problem = view.problem(frames, tracks & both, min_views=3, depth=False)
+    left = []
+    for state, translation in ((turning, False), (travelling, True)):
+        x = state.world.gather(problem, view.depth_is_log)
+        left.append(
+            project(problem.obs, refine_points(problem.obs, x, translation=translation, width=4.0, iterations=8)).residual
+        )
+    gain = left[0] - left[1]
+    size = np.hypot(*gain.T)
+    gain = gain * np.minimum(1, 3 * np.median(size) / np.maximum(size, 1e-9))[:, None]
+    focal_px = np.exp(turning.world.log_focal[frames])
     together = alone = 0.0
     for f in range(len(frames)):
         rows = np.nonzero(problem.obs.cam == f)[0]
         if len(rows) < 6:
             continue
+        g = _but_for_a_turn(problem.obs.xy[rows] / focal_px[f], gain[rows])
         _, near = cKDTree(problem.obs.xy[rows]).query(problem.obs.xy[rows], k=4)
-        r = residual[rows]
-        r = r - r.mean(axis=0)
-        together += float((r[:, None] * r[near[:, 1:]]).sum()) / 3
-        alone += float((r**2).sum())
+        together += float((g[:, None] * g[near[:, 1:]]).sum()) / 3
+        alone += float((g**2).sum())
     return together / max(alone, 1e-12)
+
+
+def _but_for_a_turn(ray: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """What is left of shifts (n, 2) in px of rays (n, 2) once the turn and the zoom that explain most of them are taken out."""
+    x, y = ray.T
+    one = np.ones_like(x)
+    turns = np.r_[np.c_[x * y, one + x**2, -y, x], np.c_[one + y**2, x * y, x, y]]
+    b = shift.T.ravel()
+    return (b - turns @ np.linalg.lstsq(turns, b, rcond=None)[0]).reshape(2, -1).T
 
 
 def fit_held_out(view: ShotView, winner: Contender, held: np.ndarray) -> None:
@@ -273,7 +286,7 @@ def decide(
             needed_sigmas = question.needed_sigmas if best is rivals[0] else min(question.needed_sigmas, NEXT_TERM_SIGMAS)
             moves = rival.model.translation and not best.model.translation
             drift = moves and rival.held.rms_px * BEYOND_DRIFT > best.held.rms_px
-            if drift and (together := coherence(view, best.state, frames, tracks | jury, False)) < NEEDED_COHERENCE:
+            if drift and (together := coherence(view, best.state, rival.state, frames, tracks | jury)) < NEEDED_COHERENCE:
                 # every point's own depth takes up some of its track's drift, so figures alone would speak for a path
                 rival.why = (
                     f"{question.about}: neighbours do not move together beyond {best.model.name} ({together:+.2f}, {figures})"
