@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from .bodies import largest_body, resting_on
+from .bodies import LEAST_NEIGHBOURS, gathered, largest_body, resting_on
 from .hypotheses import candidates
 from .initialise import StartOptions, start
 from .movers import explained, smooth_movers
@@ -15,10 +16,11 @@ from .settle import ZOOM_DISCOUNT, Settled, best_of, settle
 from .types import LABEL_STATIC, Settings
 from .view import ShotView
 
-SHARP_LOOK = 0.6
+SHARP_LOOK = 1.4  # times the noise of the cleanest: what is right is right to within it, a compromise only roughly
 MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
 SAME_MOVERS = 0.02  # share of the tracks that changed sides in a round up to which the next brings nothing new
 CROWD = 0.15  # share of movers that can have carried the path along, so that looking for bodies is worth the time
+RESTLESS = 0.28  # share of tracks not at rest from which it is, too
 COMPROMISE = 2.0  # times the noise that residuals have under a path between several bodies
 
 
@@ -39,24 +41,65 @@ def freed_of_movers(
     if options is None or not crowded(view, lead, frames, chosen):
         return refined()
 
-    def singled_out() -> Settled:
-        body = largest_body(view, settings, lead, frames, chosen, use_depth, options)
-        return lead if body is None else resting_on(view, body, frames, chosen)
+    def singled_out() -> Settled | None:
+        body = largest_body(view, settings, of_one_lens(lead), frames, chosen, use_depth, options)
+        return None if body is None else resting_on(view, body, frames, chosen)
 
-    freed = side_by_side(lambda way: way(), (refined, singled_out))
-    # a sharp look: what is right is right to well within the noise
-    noise = SHARP_LOOK * min(s.state.scale for s in freed)
+    turning = [s for s in settled if not s.model.translation][:1]
+    lenses = sorted({o.focal_px for o in travellers(view, settings, use_depth)}) if options.focal_free else [options.focal_px]
+    unturned = [
+        partial(from_what_turns, view, settings, t, frames, chosen, use_depth, replace(options, focal_px=focal_px))
+        for t in turning
+        for focal_px in lenses
+    ]
+    freed = [s for s in side_by_side(lambda way: way(), (refined, singled_out, *unturned)) if s is not None]
+    noise = min(s.state.scale for s in freed)
 
     def score(s: Settled) -> float:
-        share = explained(view, s.state, frames, chosen, s.model.translation, noise, by_room=True)
+        share = explained(view, s.state, frames, chosen, s.model.translation, noise, SHARP_LOOK, by_room=True, floor_px=0.0)
         return share * (ZOOM_DISCOUNT if s.model.focal_varies else 1.0)
 
     return max(freed, key=score)
 
 
+def of_one_lens(settled: Settled) -> Settled:
+    """The same reconstruction under a lens that does not zoom."""
+    if not settled.model.focal_varies:
+        return settled
+    state = settled.state.copy()
+    state.world.log_focal[:] = np.median(state.world.log_focal[state.world.registered])
+    return replace(settled, model=replace(settled.model, focal_varies=False), state=state)
+
+
+def from_what_turns(
+    view: ShotView,
+    settings: Settings,
+    turning: Settled,
+    frames: np.ndarray,
+    chosen: np.ndarray,
+    use_depth: bool,
+    options: StartOptions,
+) -> Settled | None:
+    """What moves as one with the tracks that a camera explains which only turns.
+
+    A turn is stiff: it cannot take up what people do, as a path does under which each of their points has a depth of its own.
+    What it explains of a small move is the far end of the set.
+    """
+    rest = chosen & (turning.state.label == LABEL_STATIC)
+    if rest.sum() < LEAST_NEIGHBOURS:
+        return None
+    begun = settle(view, settings, start(view, frames, rest, options, settings.seed), frames, rest, use_depth)
+    return resting_on(view, gathered(view, begun, frames, chosen, use_depth), frames, chosen)
+
+
+def travellers(view: ShotView, settings: Settings, use_depth: bool) -> list[StartOptions]:
+    """Starts of a camera that travels and does not zoom."""
+    return [o for o in candidates(view, settings, use_depth) if o.translation and not o.focal_varies]
+
+
 def travelling(view: ShotView, settings: Settings, lead: Settled, use_depth: bool) -> StartOptions | None:
     """How to begin anew for a camera that travels, with the lens of `lead`; None where that is no question."""
-    kinds = [o for o in candidates(view, settings, use_depth) if o.translation and not o.focal_varies]
+    kinds = travellers(view, settings, use_depth)
     known = lead.started.options
     if not kinds or not (known.translation or known.focal_varies):  # a zoom may be what is left of a path that follows people
         return None
@@ -108,6 +151,7 @@ def without_movers(
 
 
 def crowded(view: ShotView, lead: Settled, frames: np.ndarray, chosen: np.ndarray) -> bool:
-    """Whether enough moves in the picture to pull the camera along, or the path fits nothing."""
+    """Whether enough moves in the picture to pull the camera along, or the path fits too little of it."""
     movers = smooth_movers(view, lead.state.label, frames, chosen).sum()
-    return bool(movers >= CROWD * chosen.sum() or lead.state.scale > COMPROMISE)
+    restless = (lead.state.label[chosen] != LABEL_STATIC).sum()
+    return bool(movers >= CROWD * chosen.sum() or restless >= RESTLESS * chosen.sum() or lead.state.scale > COMPROMISE)

@@ -189,7 +189,15 @@ def share_of_picture(view, frames: np.ndarray, tracks: np.ndarray, part: np.ndar
 
 
 def explained(
-    view, state, frames: np.ndarray, tracks: np.ndarray, translation: bool, scale: float, cut: float = 3.0, by_room: bool = False
+    view,
+    state,
+    frames: np.ndarray,
+    tracks: np.ndarray,
+    translation: bool,
+    scale: float,
+    cut: float = 3.0,
+    by_room: bool = False,
+    floor_px: float = 0.25,
 ) -> float:
     """Share of the picture, over all frames, whose tracks a point at rest explains to within `cut` deviations.
 
@@ -199,7 +207,7 @@ def explained(
     problem, proj = _at_rest(view, state, frames, tracks, translation)
     if not len(problem.tracks):
         return 0.0
-    limit = np.maximum(cut * max(scale, 0.5) * problem.obs.sigma_px, 0.25)
+    limit = np.maximum(cut * max(scale, 0.5) * problem.obs.sigma_px, floor_px)
     good = (problem.obs.squares(proj.residual) < limit**2) & ~proj.behind
     weight = np.zeros(len(good))
     for c in range(problem.obs.cam_count):
