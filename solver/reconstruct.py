@@ -117,9 +117,18 @@ def adjust_state(
 
 
 def classify(
-    view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model, cut: float = 4.0
+    view: ShotView,
+    state: State,
+    frames: np.ndarray,
+    tracks: np.ndarray,
+    model: Model,
+    cut: float = 4.0,
+    adjusted: np.ndarray | None = None,
 ) -> tuple[Problem, Unknowns]:
     """Label all given tracks anew against the cameras of the given frames; points of all of them are fitted.
+
+    adjusted (N,) bool: the tracks whose points came with the cameras (all by default). The others' points are where earlier
+    cameras saw them, and move to where these do: few cameras and points drift along together, in scale above all.
 
     Returns what was seen of them, and the unknowns with every point where it fits best.
     """
@@ -134,6 +143,8 @@ def classify(
     state.label[problem.tracks] = label
     # static points keep the adjustment's positions (depth term included); the others take what fits them
     moved = label != LABEL_STATIC
+    if adjusted is not None:
+        moved |= ~adjusted[problem.tracks]
     world.direction[problem.tracks[moved]], world.rho[problem.tracks[moved]] = x.direction[moved], x.rho[moved]
     return problem, x
 

@@ -133,7 +133,7 @@ def reconstruct(
 
     def finished(those: State, model: Model) -> State:
         """All frames by all tracks: few of either took part in the contest."""
-        classify(view, those, solve_frames, tracks, model)
+        classify(view, those, solve_frames, tracks, model, adjusted=solving)
         if model != base.model:  # a lens that was freed just now has not found its place among few tracks
             trim(view, those, solve_frames, tracks, model, rounds=2, iterations=12)
         all_frames(view, those, tracks, model, iterations=effort.final_iterations)
