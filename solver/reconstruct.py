@@ -9,13 +9,14 @@ import numpy as np
 from .bundle import Adjustment
 from .bundle_model import Freedom, Unknowns
 from .initialise import Started, StartOptions, align_keys, depth_strength, lift, lift_seen, register
-from .movers import relabel, residual_scale, track_noise
+from .movers import relabel, residual_scale, smooth_movers, track_noise
 from .resection import refine_points, resect
-from .types import LABEL_STATIC
+from .types import LABEL_MOVER, LABEL_STATIC
 from .view import Problem, ShotView, World
 
 CORNER_BEND = 0.05  # lenses move the picture's corners by about this share of their distance from the middle
 ZOOM_FLATNESS = 0.04  # relative deviation of depth below which a scene is taken for a zoom's
+CROWDED = 0.06  # share of movers from which tracks amid them are looked at
 MAX_FRAMES_AT_ONCE = 420  # beyond this, frames between keyframes are fitted to the points instead of adjusted
 
 
@@ -260,6 +261,7 @@ def all_frames(view: ShotView, state: State, tracks: np.ndarray, model: Model, *
         if (~world.known[view.tracks.track[rows]]).any():
             lift(view, world, int(f), rows, model.depth and model.translation)
     seen, fitted = classify(view, state, everything, tracks, model)
+    leave_bodies(view, state, everything, tracks)
     if view.frame_count <= MAX_FRAMES_AT_ONCE:
         noise = np.ones(view.tracks.track_count)
         noise[seen.tracks] = track_noise(seen.obs, fitted, max(state.scale, 0.3))
@@ -268,6 +270,20 @@ def all_frames(view: ShotView, state: State, tracks: np.ndarray, model: Model, *
     else:
         _adjust_in_windows(view, state, tracks, model, iterations)
     classify(view, state, everything, tracks, model)
+    leave_bodies(view, state, everything, tracks)
+
+
+def amid_movers(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> np.ndarray:
+    """(N,) bool: those of the tracks that are part of bodies that move, whatever they seem by themselves; none where hardly
+    anything moves."""
+    if (state.label[tracks] == LABEL_MOVER).mean() < CROWDED:
+        return np.zeros(len(tracks), bool)
+    return smooth_movers(view, state.label, frames, tracks) & ~view.trusted
+
+
+def leave_bodies(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> None:
+    """What seems at rest amid movers is one: a short track, or one that goes the camera's way, fits some point."""
+    state.label[amid_movers(view, state, frames, tracks) & (state.label == LABEL_STATIC)] = LABEL_MOVER
 
 
 def _adjust_in_windows(view: ShotView, state: State, tracks: np.ndarray, model: Model, iterations: int) -> None:

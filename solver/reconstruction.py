@@ -14,7 +14,7 @@ from .lens_range import LensRange, hold_at_prior, judge_focal
 from .mirror import better_mirror
 from .parallel import side_by_side
 from .preview import Preview
-from .reconstruct import Model, State, all_frames, classify, extend, trim
+from .reconstruct import Model, State, all_frames, classify, extend, leave_bodies, trim
 from .selfcheck import (
     Contender,
     HeldOut,
@@ -101,7 +101,8 @@ def reconstruct(
         if show:
             progress("adjust", 3, 8)
         trim(view, begun, solve_frames, solving, model, rounds=3, iterations=8)
-        classify(view, begun, solve_frames, tracks, model)
+        classify(view, begun, solve_frames, tracks, model, adjusted=solving)
+        leave_bodies(view, begun, solve_frames, tracks)
         return begun
 
     def its_mirror() -> State | None:
@@ -134,6 +135,7 @@ def reconstruct(
     def finished(those: State, model: Model) -> State:
         """All frames by all tracks: few of either took part in the contest."""
         classify(view, those, solve_frames, tracks, model, adjusted=solving)
+        leave_bodies(view, those, solve_frames, tracks)
         if model != base.model:  # a lens that was freed just now has not found its place among few tracks
             trim(view, those, solve_frames, tracks, model, rounds=2, iterations=12)
         all_frames(view, those, tracks, model, iterations=effort.final_iterations)

@@ -11,7 +11,7 @@ from .bundle import robust
 from .bundle_model import project
 from .movers import residual_scale
 from .parallel import side_by_side
-from .reconstruct import Model, State, adjust_state, classify, give_depth
+from .reconstruct import Model, State, adjust_state, amid_movers, classify, give_depth
 from .resection import refine_points
 from .types import LABEL_STATIC, Settings
 from .view import ShotView
@@ -262,6 +262,7 @@ def decide(
     rng = np.random.default_rng(seed + 2)
     jury = held | (tracks & (rng.uniform(size=len(tracks)) < 0.22))
     solving = (tracks if solving is None else solving) & ~jury
+    jury &= ~amid_movers(view, base.state, frames, tracks | held)  # what people do says nothing of the camera
     contenders: list[Contender] = []
     winner = base
     for n, question in enumerate(asked):
