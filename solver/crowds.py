@@ -10,7 +10,7 @@ import numpy as np
 from .bodies import LEAST_NEIGHBOURS, gathered, largest_body, resting_on
 from .hypotheses import candidates
 from .initialise import StartOptions, start
-from .movers import explained, smooth_movers
+from .movers import explained, share_of_picture, smooth_movers
 from .parallel import side_by_side
 from .settle import ZOOM_DISCOUNT, Settled, best_of, settle
 from .types import LABEL_STATIC, Settings
@@ -19,8 +19,10 @@ from .view import ShotView
 SHARP_LOOK = 1.4  # times the noise of the cleanest: what is right is right to within it, a compromise only roughly
 MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
 SAME_MOVERS = 0.02  # share of the tracks that changed sides in a round up to which the next brings nothing new
+HALF = 0.5  # of the picture
+ABOUT = 0.03  # by which a reconstruction may fall short of one that has taken much longer
 CROWD = 0.15  # share of movers that can have carried the path along, so that looking for bodies is worth the time
-RESTLESS = 0.28  # share of tracks not at rest from which it is, too
+RESTLESS, RESTLESS_TURN = 0.28, 0.15  # share of tracks not at rest from which it is, too
 COMPROMISE = 2.0  # times the noise that residuals have under a path between several bodies
 
 
@@ -38,28 +40,43 @@ def freed_of_movers(
         return without_movers(view, settings, lead, frames, chosen, use_depth)
 
     options = travelling(view, settings, lead, use_depth)
-    if options is None or not crowded(view, lead, frames, chosen):
+    turning = [s for s in settled if not s.model.translation][:1]
+    if options is None or not crowded(view, lead, frames, chosen, nearly_turns=bool(turning)):
         return refined()
 
     def singled_out() -> Settled | None:
         body = largest_body(view, settings, of_one_lens(lead), frames, chosen, use_depth, options)
         return None if body is None else resting_on(view, body, frames, chosen)
 
-    turning = [s for s in settled if not s.model.translation][:1]
     lenses = sorted({o.focal_px for o in travellers(view, settings, use_depth)}) if options.focal_free else [options.focal_px]
     unturned = [
         partial(from_what_turns, view, settings, t, frames, chosen, use_depth, replace(options, focal_px=focal_px))
         for t in turning
         for focal_px in lenses
     ]
-    freed = [s for s in side_by_side(lambda way: way(), (refined, singled_out, *unturned)) if s is not None]
-    noise = min(s.state.scale for s in freed)
+    begun = [s for s in side_by_side(lambda way: way(), unturned) if s is not None]
+    if begun:
+        first = sharpest(view, [lead, *begun], frames, chosen, favoured=begun)
+        at_rest = chosen & (first.state.label == LABEL_STATIC)
+        if first is not lead and share_of_picture(view, frames, chosen, at_rest) > HALF:
+            return first  # nothing else can be larger
+    freed = [s for s in side_by_side(lambda way: way(), (refined, singled_out)) if s is not None]
+    return sharpest(view, [*freed, *begun], frames, chosen)
+
+
+def sharpest(
+    view: ShotView, those: list[Settled], frames: np.ndarray, chosen: np.ndarray, favoured: list[Settled] | None = None
+) -> Settled:
+    """The reconstruction that explains most of the picture to well within the noise of the cleanest; those that are favoured need
+    not quite reach the others."""
+    noise = min(s.state.scale for s in those)
 
     def score(s: Settled) -> float:
         share = explained(view, s.state, frames, chosen, s.model.translation, noise, SHARP_LOOK, by_room=True, floor_px=0.0)
-        return share * (ZOOM_DISCOUNT if s.model.focal_varies else 1.0)
+        good = any(s is f for f in favoured or ())
+        return share * (ZOOM_DISCOUNT if s.model.focal_varies else 1.0) * (1 + ABOUT if good else 1.0)
 
-    return max(freed, key=score)
+    return max(those, key=score)
 
 
 def of_one_lens(settled: Settled) -> Settled:
@@ -150,8 +167,15 @@ def without_movers(
     return best
 
 
-def crowded(view: ShotView, lead: Settled, frames: np.ndarray, chosen: np.ndarray) -> bool:
-    """Whether enough moves in the picture to pull the camera along, or the path fits too little of it."""
+def crowded(view: ShotView, lead: Settled, frames: np.ndarray, chosen: np.ndarray, nearly_turns: bool) -> bool:
+    """Whether enough moves in the picture to pull the camera along, or the path fits too little of it.
+
+    nearly_turns: a camera that only turns comes close, so that a path has much room to follow people.
+    """
     movers = smooth_movers(view, lead.state.label, frames, chosen).sum()
-    restless = (lead.state.label[chosen] != LABEL_STATIC).sum()
-    return bool(movers >= CROWD * chosen.sum() or restless >= RESTLESS * chosen.sum() or lead.state.scale > COMPROMISE)
+    restless = (lead.state.label[chosen] != LABEL_STATIC).mean()
+    return bool(
+        movers >= CROWD * chosen.sum()
+        or restless >= (RESTLESS_TURN if nearly_turns else RESTLESS)
+        or lead.state.scale > COMPROMISE
+    )
