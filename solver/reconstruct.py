@@ -9,7 +9,7 @@ import numpy as np
 from .bundle import Adjustment
 from .bundle_model import Freedom, Unknowns
 from .initialise import Started, StartOptions, align_keys, depth_strength, lift, lift_seen, register
-from .movers import relabel, residual_scale, smooth_movers, track_noise
+from .movers import relabel, residual_scale, smooth_movers, track_error, track_noise
 from .resection import refine_points, resect
 from .types import LABEL_MOVER, LABEL_STATIC
 from .view import Problem, ShotView, World
@@ -17,6 +17,7 @@ from .view import Problem, ShotView, World
 CORNER_BEND = 0.05  # lenses move the picture's corners by about this share of their distance from the middle
 ZOOM_FLATNESS = 0.04  # relative deviation of depth below which a scene is taken for a zoom's
 CROWDED = 0.06  # share of movers from which tracks amid them are looked at
+SURE_DEVIATIONS, SURE_VIEWS = 2.0, 10  # of both coordinates: a track amid movers that is at rest beyond doubt
 MAX_FRAMES_AT_ONCE = 420  # beyond this, frames between keyframes are fitted to the points instead of adjusted
 
 
@@ -261,7 +262,7 @@ def all_frames(view: ShotView, state: State, tracks: np.ndarray, model: Model, *
         if (~world.known[view.tracks.track[rows]]).any():
             lift(view, world, int(f), rows, model.depth and model.translation)
     seen, fitted = classify(view, state, everything, tracks, model)
-    leave_bodies(view, state, everything, tracks)
+    leave_bodies(view, state, everything, tracks, model)
     if view.frame_count <= MAX_FRAMES_AT_ONCE:
         noise = np.ones(view.tracks.track_count)
         noise[seen.tracks] = track_noise(seen.obs, fitted, max(state.scale, 0.3))
@@ -270,20 +271,28 @@ def all_frames(view: ShotView, state: State, tracks: np.ndarray, model: Model, *
     else:
         _adjust_in_windows(view, state, tracks, model, iterations)
     classify(view, state, everything, tracks, model)
-    leave_bodies(view, state, everything, tracks)
+    leave_bodies(view, state, everything, tracks, model)
 
 
-def amid_movers(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> np.ndarray:
+def amid_movers(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, translation: bool) -> np.ndarray:
     """(N,) bool: those of the tracks that are part of bodies that move, whatever they seem by themselves; none where hardly
-    anything moves."""
+    anything moves.
+
+    A short track, or one that goes the camera's way, fits some point; what is seen through a body for long is at rest.
+    """
+    none = np.zeros(len(tracks), bool)
     if (state.label[tracks] == LABEL_MOVER).mean() < CROWDED:
-        return np.zeros(len(tracks), bool)
-    return smooth_movers(view, state.label, frames, tracks) & ~view.trusted
+        return none
+    amid = smooth_movers(view, state.label, frames, tracks) & ~view.trusted
+    error, views = track_error(view, state, frames, amid & (state.label == LABEL_STATIC), translation)
+    sure = (error < SURE_DEVIATIONS * max(state.scale, 0.3)) & (views >= SURE_VIEWS)
+    return amid & ~sure
 
 
-def leave_bodies(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> None:
-    """What seems at rest amid movers is one: a short track, or one that goes the camera's way, fits some point."""
-    state.label[amid_movers(view, state, frames, tracks) & (state.label == LABEL_STATIC)] = LABEL_MOVER
+def leave_bodies(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model) -> None:
+    """What only seems at rest, amid movers, is one."""
+    amid = amid_movers(view, state, frames, tracks, model.translation)
+    state.label[amid & (state.label == LABEL_STATIC)] = LABEL_MOVER
 
 
 def _adjust_in_windows(view: ShotView, state: State, tracks: np.ndarray, model: Model, iterations: int) -> None:

@@ -102,7 +102,7 @@ def reconstruct(
             progress("adjust", 3, 8)
         trim(view, begun, solve_frames, solving, model, rounds=3, iterations=8)
         classify(view, begun, solve_frames, tracks, model, adjusted=solving)
-        leave_bodies(view, begun, solve_frames, tracks)
+        leave_bodies(view, begun, solve_frames, tracks, model)
         return begun
 
     def its_mirror() -> State | None:
@@ -135,7 +135,7 @@ def reconstruct(
     def finished(those: State, model: Model) -> State:
         """All frames by all tracks: few of either took part in the contest."""
         classify(view, those, solve_frames, tracks, model, adjusted=solving)
-        leave_bodies(view, those, solve_frames, tracks)
+        leave_bodies(view, those, solve_frames, tracks, model)
         if model != base.model:  # a lens that was freed just now has not found its place among few tracks
             trim(view, those, solve_frames, tracks, model, rounds=2, iterations=12)
         all_frames(view, those, tracks, model, iterations=effort.final_iterations)

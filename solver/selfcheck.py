@@ -262,7 +262,9 @@ def decide(
     rng = np.random.default_rng(seed + 2)
     jury = held | (tracks & (rng.uniform(size=len(tracks)) < 0.22))
     solving = (tracks if solving is None else solving) & ~jury
-    jury &= ~amid_movers(view, base.state, frames, tracks | held)  # what people do says nothing of the camera
+    jury &= ~amid_movers(
+        view, base.state, frames, tracks | held, base.model.translation
+    )  # what people do says nothing of the camera
     contenders: list[Contender] = []
     winner = base
     for n, question in enumerate(asked):
@@ -286,7 +288,7 @@ def decide(
             # a lens that bends the picture by its first term will hardly do without a second
             needed_sigmas = question.needed_sigmas if best is rivals[0] else min(question.needed_sigmas, NEXT_TERM_SIGMAS)
             moves = rival.model.translation and not best.model.translation
-            drift = moves and rival.held.rms_px * BEYOND_DRIFT > best.held.rms_px
+            drift = moves and share < 1 - BEYOND_DRIFT**-2
             if drift and (together := coherence(view, best.state, rival.state, frames, tracks | jury)) < NEEDED_COHERENCE:
                 # every point's own depth takes up some of its track's drift, so figures alone would speak for a path
                 rival.why = (
