@@ -15,6 +15,7 @@ from .view import ShotView
 FOCAL_OVER_WIDTH = (0.7, 1.2, 2.2)
 DEFAULT_FOCAL_OVER_WIDTH = 1.3
 LONG_LENS = 1.6  # focal length over the picture's width from which perspective tells little of it
+AS_GOOD = 1.25  # ratio of the costs of two quick starts that may change places
 LONGER = 2.2  # times as long a lens as was found, to begin with where that seems long
 MAX_STILL_PX = 0.35
 SAME_FOCAL = 0.02  # in log
@@ -217,7 +218,8 @@ def best_starts(
             pan = replace(moving[0].options, focal_px=focal, focal_varies=False)
             if not any(o.translation and not o.focal_varies and abs(o.focal_px / focal - 1) < 0.04 for o in options):
                 options.append(pan)
-        seeming = [o for o in options if o.focal_free and not o.focal_varies and o.focal_px > LONG_LENS * view.width]
+        near = [o for o, h in small.items() if o.translation and h.cost < AS_GOOD * heats[0].cost]
+        seeming = [o for o in (*options, *near) if o.focal_free and not o.focal_varies and o.focal_px > LONG_LENS * view.width]
         if moving and seeming:
             # a start falls short of a long lens by far, and may end in the mirror image, which is the better one there
             longest = max(seeming, key=lambda o: o.focal_px)
