@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from .bodies import LEAST_NEIGHBOURS, gathered, largest_body, resting_on
+from .bodies import LEAST_NEIGHBOURS, ONE_BODY, gathered, largest_body, resting_on
 from .hypotheses import candidates
 from .initialise import StartOptions, start
 from .movers import explained, share_of_picture, smooth_movers
@@ -40,7 +40,8 @@ def freed_of_movers(
         return without_movers(view, settings, lead, frames, chosen, use_depth)
 
     options = travelling(view, settings, lead, use_depth)
-    turning = [s for s in settled if not s.model.translation][:1]
+    # tracks that the user has placed say what is at rest; bodies ask them
+    turning = [] if view.trusted[chosen].any() else [s for s in settled if not s.model.translation][:1]
     if options is None or not crowded(view, lead, frames, chosen, nearly_turns=bool(turning)):
         return refined()
 
@@ -58,7 +59,8 @@ def freed_of_movers(
     if begun:
         first = sharpest(view, [lead, *begun], frames, chosen, favoured=begun)
         at_rest = chosen & (first.state.label == LABEL_STATIC)
-        if first is not lead and share_of_picture(view, frames, chosen, at_rest) > HALF:
+        clean = first.state.scale < min(ONE_BODY, lead.state.scale)
+        if first is not lead and clean and share_of_picture(view, frames, chosen, at_rest) > HALF:
             return first  # nothing else can be larger
     freed = [s for s in side_by_side(lambda way: way(), (refined, singled_out)) if s is not None]
     return sharpest(view, [*freed, *begun], frames, chosen)
