@@ -8,7 +8,8 @@
 
 Shots: the kinds of tests/bench/shots.py (rendered once into .cache/bench), `clips` and `real` for the rendered and the real
 clips of the clips' folder, `sweep` for one dolly at many lengths; any by name (clips/truck, real/kitchen, dolly_0.4); or a
-movie's path, with or without a .gt.json beside it.
+movie's path, with or without a .gt.json beside it. NAME+noise, +dark, +small, +half, +back, +upright: the shot treated so
+(tests/bench/worn.py); NAME+worn: in all these ways.
 Results: out/bench/table.md, results.json, *.png.
 """
 
@@ -20,7 +21,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench import metrics, own_tracks, peers, tables
+from tests.bench import metrics, own_tracks, peers, tables, worn
 from tests.bench.footage import CLIPS, clips_in, length_of, own_movie, without_exact_points
 from tests.bench.shots import ALL_KINDS, CACHE, KINDS, ROOT, SWEEP, Shot, mask_folder, rendered_apart
 
@@ -30,6 +31,9 @@ FULL, QUICK = ((1280, 720), 72), ((640, 360), 48)
 
 def choose_shots(name: str, size: tuple[int, int], count: int, seed: int, folder: Path) -> list[Shot]:
     """The shots that a name stands for, rendering what is missing. Raises SystemExit with one line for a name of nothing."""
+    if "+" in name and not Path(name).is_file():
+        name, _, how = name.partition("+")
+        return worn_shots(choose_shots(name, size, count, seed, folder), how)
     if name in ALL_KINDS or name == "sweep":
         wanted = [name] if name in ALL_KINDS else [*SWEEP]
         return [rendered_apart(kind, size, count, seed, lambda text: print("  " + text, flush=True)) for kind in wanted]
@@ -46,6 +50,20 @@ def choose_shots(name: str, size: tuple[int, int], count: int, seed: int, folder
     sys.exit(
         f"bench: there is no shot '{name}'. Shots: {', '.join(KINDS)}, sweep, clips, real, clips/NAME, real/NAME, or a movie."
     )
+
+
+def worn_shots(shots: list[Shot], how: str) -> list[Shot]:
+    """The shots under a treatment, or under all of them (`worn`)."""
+    if how != "worn" and how not in worn.TREATMENTS:
+        sys.exit(f"bench: there is no treatment '{how}'. Treatments: {', '.join(worn.TREATMENTS)}, worn (all of them).")
+    out = []
+    for shot in shots:
+        for one in worn.TREATMENTS if how == "worn" else (how,):
+            try:
+                out.append(worn.treated(shot, one))
+            except ValueError as error:
+                print(f"  left out: {error}")
+    return out
 
 
 def run_one(peer: str, shot: Shot, out: Path, solver_root: Path = ROOT, time_limit_s: float = peers.TIME_LIMIT_S) -> dict:
