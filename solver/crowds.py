@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +21,7 @@ SHARP_LOOK = 1.4  # times the noise of the cleanest: what is right is right to w
 MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
 SAME_MOVERS = 0.02  # share of the tracks that changed sides in a round up to which the next brings nothing new
 HALF = 0.5  # of the picture
+FIRST_LENSES = 2  # the shorter ones, which crowds are mostly shot with, before the rest is tried
 ABOUT = 0.03  # by which a reconstruction may fall short of one that has taken much longer
 CROWD = 0.15  # share of movers that can have carried the path along, so that looking for bodies is worth the time
 RESTLESS, RESTLESS_TURN = 0.28, 0.15  # share of tracks not at rest from which it is, too
@@ -55,15 +57,19 @@ def freed_of_movers(
         for t in turning
         for focal_px in lenses
     ]
-    begun = [s for s in side_by_side(lambda way: way(), unturned) if s is not None]
+    begun = _all(unturned[:FIRST_LENSES])
     if begun:
         first = sharpest(view, [lead, *begun], frames, chosen, favoured=begun)
         at_rest = chosen & (first.state.label == LABEL_STATIC)
-        clean = first.state.scale < min(ONE_BODY, lead.state.scale)
+        clean = first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
         if first is not lead and clean and share_of_picture(view, frames, chosen, at_rest) > HALF:
             return first  # nothing else can be larger
-    freed = [s for s in side_by_side(lambda way: way(), (refined, singled_out)) if s is not None]
-    return sharpest(view, [*freed, *begun], frames, chosen)
+    return sharpest(view, [*begun, *_all([refined, singled_out, *unturned[FIRST_LENSES:]])], frames, chosen)
+
+
+def _all(ways: list[Callable[[], Settled | None]]) -> list[Settled]:
+    """What the ways lead to, for those that lead anywhere."""
+    return [found for found in side_by_side(lambda way: way(), ways) if found is not None]
 
 
 def sharpest(
