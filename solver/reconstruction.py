@@ -9,12 +9,12 @@ import numpy as np
 from .crowds import freed_of_movers
 from .effort import Effort, Stopwatch
 from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, best_starts, candidates, choose_tracks, is_still, start_frames
-from .initialise import Started, lift, start
+from .initialise import Started, lift, lift_seen, start
 from .lens_range import LensRange, hold_at_prior, judge_focal
 from .mirror import better_mirror
 from .parallel import side_by_side
 from .preview import Preview
-from .reconstruct import Model, State, all_frames, classify, extend, leave_bodies, trim
+from .reconstruct import CROWDED, Model, State, all_frames, classify, extend, leave_bodies, trim
 from .selfcheck import (
     Contender,
     HeldOut,
@@ -28,7 +28,7 @@ from .selfcheck import (
 )
 from .settle import Settled, contrasting, settle
 from .steady import steady
-from .types import LABEL_STATIC, Progress, Settings
+from .types import LABEL_MOVER, LABEL_STATIC, Progress, Settings
 from .view import ShotView, World
 
 MAX_START_FRAMES = 40
@@ -97,6 +97,12 @@ def reconstruct(
         """From the start's frames to the solve's, with all tracks; movers are told apart by some of them first."""
         rng = np.random.default_rng(settings.seed)
         shown = (lambda f: preview.solved("adjust", view, begun, colour, f)) if show else (lambda f: None)
+        if (begun.label[chosen] == LABEL_MOVER).mean() > CROWDED:
+            # whom the other tracks are on shows best before people can pull at further frames
+            for f in frames:
+                lift_seen(view, begun.world, int(f), usable, model.depth and model.translation)
+            classify(view, begun, frames, usable, model, adjusted=chosen)
+            leave_bodies(view, begun, frames, usable, model)
         extend(view, begun, solve_frames, usable, model, rng, on_frame=shown)
         if show:
             progress("adjust", 3, 8)

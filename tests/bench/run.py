@@ -60,7 +60,7 @@ def worn_shots(shots: list[Shot], how: str) -> list[Shot]:
     for shot in shots:
         for one in worn.TREATMENTS if how == "worn" else (how,):
             try:
-                out.append(worn.treated(shot, one))
+                out.append(worn.treated(shot, one, lambda text: print(text, flush=True)))
             except ValueError as error:
                 print(f"  left out: {error}")
     return out

@@ -94,7 +94,7 @@ TREATMENTS = {
 }
 
 
-def treated(shot: Shot, how: str) -> Shot:
+def treated(shot: Shot, how: str, say: Callable[[str], None] = print) -> Shot:
     """The shot under a treatment, made if need be. Raises KeyError for one that there is not, ValueError for a shot whose truth
     does not say enough (rows read one after the other stay rows only in the picture as it was)."""
     treatment = TREATMENTS[how]
@@ -110,6 +110,7 @@ def treated(shot: Shot, how: str) -> Shot:
             made.truth.write_text(json.dumps(treatment.truth(truth)), encoding="utf-8")
         frames, fps = _read(shot.movie)
         _write(treatment.pictures(frames, np.random.default_rng(7)), fps, movie, treatment.crf)
+        say(f"  made {made.name}")
     return made
 
 
