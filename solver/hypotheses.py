@@ -218,7 +218,8 @@ def best_starts(
             pan = replace(moving[0].options, focal_px=focal, focal_varies=False)
             if not any(o.translation and not o.focal_varies and abs(o.focal_px / focal - 1) < 0.04 for o in options):
                 options.append(pan)
-        near = [o for o, h in small.items() if o.translation and h.cost < AS_GOOD * heats[0].cost]
+        clean = heats[0].cost < CLEAN_COST  # in a crowd all starts are alike
+        near = [o for o, h in small.items() if clean and o.translation and h.cost < AS_GOOD * heats[0].cost]
         seeming = [o for o in (*options, *near) if o.focal_free and not o.focal_varies and o.focal_px > LONG_LENS * view.width]
         if moving and seeming:
             # a start falls short of a long lens by far, and may end in the mirror image, which is the better one there
