@@ -17,6 +17,7 @@ from .view import Problem, ShotView, World
 CORNER_BEND = 0.05  # lenses move the picture's corners by about this share of their distance from the middle
 ZOOM_FLATNESS = 0.04  # relative deviation of depth below which a scene is taken for a zoom's
 CROWDED = 0.06  # share of movers from which tracks amid them are looked at
+NEIGHBOURS_IN = 18  # frames, about, in which a track's neighbours are asked
 SURE_DEVIATIONS, SURE_VIEWS = 2.0, 10  # of both coordinates: a track amid movers that is at rest beyond doubt
 MAX_FRAMES_AT_ONCE = 420  # beyond this, frames between keyframes are fitted to the points instead of adjusted
 
@@ -283,7 +284,8 @@ def amid_movers(view: ShotView, state: State, frames: np.ndarray, tracks: np.nda
     none = np.zeros(len(tracks), bool)
     if (state.label[tracks] == LABEL_MOVER).mean() < CROWDED:
         return none
-    amid = smooth_movers(view, state.label, frames, tracks) & ~view.trusted
+    some = frames[:: max(1, len(frames) // NEIGHBOURS_IN)]
+    amid = smooth_movers(view, state.label, some, tracks) & ~view.trusted
     error, views = track_error(view, state, frames, amid & (state.label == LABEL_STATIC), translation)
     sure = (error < SURE_DEVIATIONS * max(state.scale, 0.3)) & (views >= SURE_VIEWS)
     return amid & ~sure
