@@ -26,7 +26,7 @@ MOVER_COST = 0.5 * ERROR_WIDTH**2  # mean cost of a track most of whose observat
 # A path shifts neighbours, which mostly share their depth, alike; a tracker's drift does not. Seen, in clean, dark and grainy
 # pictures: turns up to 0.12, paths 0.2 and more.
 NEEDED_COHERENCE = 0.15
-BEYOND_DRIFT = 3.0  # times smaller errors that no drift can account for
+BEYOND_DRIFT = 0.6  # share of the cost: a point's own depth can take up one of a drift's two coordinates, no more than half of it
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,7 @@ def decide(
             # a lens that bends the picture by its first term will hardly do without a second
             needed_sigmas = question.needed_sigmas if best is rivals[0] else min(question.needed_sigmas, NEXT_TERM_SIGMAS)
             moves = rival.model.translation and not best.model.translation
-            drift = moves and share < 1 - BEYOND_DRIFT**-2
+            drift = moves and share < BEYOND_DRIFT
             if drift and (together := coherence(view, best.state, rival.state, frames, tracks | jury)) < NEEDED_COHERENCE:
                 # every point's own depth takes up some of its track's drift, so figures alone would speak for a path
                 rival.why = (

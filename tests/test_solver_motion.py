@@ -1,5 +1,7 @@
 """Whether a camera travels or only turns, told from what a path explains of tracks that also drift."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
@@ -79,6 +81,24 @@ def test_the_contest_finds_out_which(way_m, noise_px):
     asked = [q for q in questions(Settings(), base.model, travels=False) if q.about == "motion"]
     winner, _ = decide(view, base, asked, FRAME, ALL & ~held, held, 0)
     assert winner.model.translation == (way_m > 0)
+
+
+def test_steady_drift_alone_is_no_path():
+    """Every track slides along by itself, the worst case: a point's own depth takes up the part along the way."""
+    view, world = shot(0.0, 0.03, 0.0, 4)
+    slide = np.random.default_rng(5).normal(0, 0.8, (POINTS, 2))[view.tracks.track] * (
+        view.tracks.frame_index[:, None] / FRAMES - 0.5
+    )
+    view = ShotView(replace(view.tracks, xy=view.tracks.xy + slide), WIDTH, HEIGHT, {})
+    base = Contender(
+        Model(depth=False),
+        State(world.copy(), np.full(POINTS, LABEL_STATIC), 3.0),
+        HeldOut(np.zeros(0), np.zeros(0, int), np.inf),
+    )
+    held = np.arange(POINTS) % 10 == 0
+    asked = [q for q in questions(Settings(), base.model, travels=False) if q.about == "motion"]
+    winner, contenders = decide(view, base, asked, FRAME, ALL & ~held, held, 0)
+    assert not winner.model.translation, [c.why for c in contenders]
 
 
 def test_points_that_took_no_part_move_to_where_the_cameras_see_them():
