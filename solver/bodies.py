@@ -57,11 +57,11 @@ def largest_body(
             break
         if best is not None and _share(view, frames, chosen, left) <= best.share:
             break  # nothing larger can come
-        whole = lead if turn == 0 else _begun(view, settings, frames, left, use_depth, options)
+        whole = lead if turn == 0 else begun_from(view, settings, frames, left, use_depth, options)
         found = core(view, whole, frames, left)
         if found.state.scale > ONE_BODY * noise:
             some = neighbourhood(view, left, frames)
-            near = core(view, _begun(view, settings, frames, some, use_depth, options), frames, some)
+            near = core(view, begun_from(view, settings, frames, some, use_depth, options), frames, some)
             if near.state.scale < CLEANER * found.state.scale:
                 found = near
         body = gathered(view, found, frames, chosen, use_depth)
@@ -75,7 +75,7 @@ def largest_body(
     return best
 
 
-def _begun(
+def begun_from(
     view: ShotView, settings: Settings, frames: np.ndarray, tracks: np.ndarray, use_depth: bool, options: StartOptions
 ) -> Settled:
     """A reconstruction from some of the tracks alone."""

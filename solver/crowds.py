@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from .bodies import LEAST_NEIGHBOURS, ONE_BODY, gathered, largest_body, resting_on
+from .bodies import LEAST_NEIGHBOURS, ONE_BODY, begun_from, gathered, largest_body, resting_on
 from .hypotheses import candidates
 from .initialise import StartOptions, start
 from .movers import explained, share_of_picture, smooth_movers
@@ -113,7 +113,7 @@ def from_what_turns(
     rest = chosen & (turning.state.label == LABEL_STATIC)
     if rest.sum() < LEAST_NEIGHBOURS:
         return None
-    begun = settle(view, settings, start(view, frames, rest, options, settings.seed), frames, rest, use_depth)
+    begun = begun_from(view, settings, frames, rest, use_depth, options)
     return resting_on(view, gathered(view, begun, frames, chosen, use_depth), frames, chosen)
 
 

@@ -24,7 +24,7 @@ HOLD_OUT_CELLS = 8  # of the picture's width
 ERROR_WIDTH = 5.0  # units of error beyond which an observation's cost hardly grows any more
 MOVER_COST = 0.5 * ERROR_WIDTH**2  # mean cost of a track most of whose observations lie beyond that
 # A path shifts neighbours, which mostly share their depth, alike; a tracker's drift does not. Seen, in clean, dark and grainy
-# pictures: turns up to 0.12, paths 0.2 and more.
+# pictures: turns up to 0.12, paths 0.15 and more.
 NEEDED_COHERENCE = 0.15
 BEYOND_DRIFT = 0.6  # share of the cost: a point's own depth can take up one of a drift's two coordinates, no more than half of it
 
@@ -262,9 +262,8 @@ def decide(
     rng = np.random.default_rng(seed + 2)
     jury = held | (tracks & (rng.uniform(size=len(tracks)) < 0.22))
     solving = (tracks if solving is None else solving) & ~jury
-    jury &= ~amid_movers(
-        view, base.state, frames, tracks | held, base.model.translation
-    )  # what people do says nothing of the camera
+    # what people do says nothing of the camera
+    jury &= ~amid_movers(view, base.state, frames, tracks | held, base.model.translation)
     contenders: list[Contender] = []
     winner = base
     for n, question in enumerate(asked):

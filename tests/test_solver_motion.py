@@ -44,14 +44,27 @@ def shot(way_m: float, noise_px: float, drift_px: float, seed: int) -> tuple[Sho
     return ShotView(tracks, WIDTH, HEIGHT, {}), world
 
 
+def under_truth(world: World) -> Contender:
+    """The true cameras, as the contest begins with them."""
+    nobody = HeldOut(np.zeros(0), np.zeros(0, int), np.inf)
+    return Contender(Model(depth=False), State(world.copy(), np.full(POINTS, LABEL_STATIC), 3.0), nobody)
+
+
 def both_ways(view: ShotView, world: World) -> tuple[State, State]:
     """The shot under a camera that turns, and under one that travels."""
-    nobody = HeldOut(np.zeros(0), np.zeros(0, int), np.inf)
-    base = Contender(Model(depth=False), State(world.copy(), np.full(POINTS, LABEL_STATIC), 3.0), nobody)
     turning, travelling = (
-        contend(view, base, Model(depth=False, translation=t), FRAME, ALL, ALL, 0.3, 10).state for t in (False, True)
+        contend(view, under_truth(world), Model(depth=False, translation=t), FRAME, ALL, ALL, 0.3, 10).state
+        for t in (False, True)
     )
     return turning, travelling
+
+
+def contest(view: ShotView, world: World) -> tuple[Contender, list[Contender]]:
+    """(winner, contenders) over the motion alone, a tenth of the tracks held out."""
+    base = under_truth(world)
+    held = np.arange(POINTS) % 10 == 0
+    asked = [q for q in questions(Settings(), base.model, travels=False) if q.about == "motion"]
+    return decide(view, base, asked, FRAME, ALL & ~held, held, 0)
 
 
 @pytest.mark.parametrize("noise_px", [0.05, 0.4, 0.8])
@@ -72,14 +85,7 @@ def test_a_turn_stays_one_however_tracks_drift(noise_px, drift_px, seed):
 @pytest.mark.parametrize(("way_m", "noise_px"), [(0.06, 0.05), (0.06, 0.8), (0.0, 0.05), (0.0, 0.8)])
 def test_the_contest_finds_out_which(way_m, noise_px):
     view, world = shot(way_m, noise_px, 0.1, 3)
-    base = Contender(
-        Model(depth=False),
-        State(world.copy(), np.full(POINTS, LABEL_STATIC), 3.0),
-        HeldOut(np.zeros(0), np.zeros(0, int), np.inf),
-    )
-    held = np.arange(POINTS) % 10 == 0
-    asked = [q for q in questions(Settings(), base.model, travels=False) if q.about == "motion"]
-    winner, _ = decide(view, base, asked, FRAME, ALL & ~held, held, 0)
+    winner, _ = contest(view, world)
     assert winner.model.translation == (way_m > 0)
 
 
@@ -90,14 +96,7 @@ def test_steady_drift_alone_is_no_path():
         view.tracks.frame_index[:, None] / FRAMES - 0.5
     )
     view = ShotView(replace(view.tracks, xy=view.tracks.xy + slide), WIDTH, HEIGHT, {})
-    base = Contender(
-        Model(depth=False),
-        State(world.copy(), np.full(POINTS, LABEL_STATIC), 3.0),
-        HeldOut(np.zeros(0), np.zeros(0, int), np.inf),
-    )
-    held = np.arange(POINTS) % 10 == 0
-    asked = [q for q in questions(Settings(), base.model, travels=False) if q.about == "motion"]
-    winner, contenders = decide(view, base, asked, FRAME, ALL & ~held, held, 0)
+    winner, contenders = contest(view, world)
     assert not winner.model.translation, [c.why for c in contenders]
 
 

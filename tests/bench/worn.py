@@ -99,8 +99,8 @@ def treated(shot: Shot, how: str, say: Callable[[str], None] = print) -> Shot:
     does not say enough (rows read one after the other stay rows only in the picture as it was)."""
     treatment = TREATMENTS[how]
     truth = json.loads(shot.truth.read_text(encoding="utf-8")) if shot.truth else None
-    if how == "upright" and truth and truth.get("rolling"):
-        raise ValueError(f"{shot.name} was read row by row: turned, it is no shot that a camera takes")
+    if how in ("upright", "back") and truth and truth.get("rolling"):
+        raise ValueError(f"{shot.name} was read row by row: {how}, its rows would be read in another order than the truth says")
     folder = FOLDER / f"{shot.name.replace('/', '-')}-{shot.movie.parent.name}-{how}"
     movie = folder / f"{shot.movie.stem}.mp4"
     made = replace(shot, name=f"{shot.name}+{how}", movie=movie, truth=movie.with_suffix(".gt.json") if truth else None)
