@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from .bundle_model import rotation_exp
-from .hypotheses import LONG_LENS
+from .heats import LONG_LENS
 from .initialise import lift_seen
 from .lens_range import stretch
 from .parallel import side_by_side
@@ -22,7 +22,8 @@ from .selfcheck import HeldOut, compare, measure
 from .view import ShotView, World
 
 NEAREST_SHARE = 0.1  # of the middle inverse depth; what would come out behind the farthest stays in front of the camera
-ITERATIONS = (25, 15)
+ITERATIONS = (6, 19, 15)
+HOPELESS = 5.0  # times the residuals of the image it was made from, after the first few iterations
 LONGER = (1.6, 2.6)  # times the focal length that was found
 UNIT_SIGMAS = 0.25  # px for a state whose residuals are as large as the tracker says
 
@@ -68,19 +69,22 @@ def better_mirror(
     seems_long = np.exp(np.median(state.world.log_focal[frames])) > LONG_LENS * view.width
     longer = LONGER if model.focal_free and not model.focal_varies and seems_long and not model.depth else ()
 
-    def tried(variant: tuple[float, bool]) -> State:
+    def tried(variant: tuple[float, bool]) -> State | None:
         factor, turned = variant
         world = stretch(state.world, factor, middle) if factor != 1 else state.world
         other = State(mirrored(world, frames) if turned else world, state.label.copy(), state.scale)
         if factor != 1:  # the scene first takes the shape that this lens asks for
-            adjust_state(view, other, frames, chosen, replace(model, focal_free=False), iterations=ITERATIONS[0])
-        for iterations in ITERATIONS:
+            adjust_state(view, other, frames, chosen, replace(model, focal_free=False), iterations=sum(ITERATIONS[:2]))
+        for turn, iterations in enumerate(ITERATIONS):
             adjust_state(view, other, frames, chosen, model, iterations=iterations)
-            classify(view, other, frames, chosen, model)
+            if turn == 0 and other.scale > HOPELESS * state.scale:
+                return None
+            if turn:
+                classify(view, other, frames, chosen, model)
         return other
 
     variants = [(1.0, True), *((factor, turned) for factor in longer for turned in (False, True))]
-    others = side_by_side(tried, variants)
+    others = [other for other in side_by_side(tried, variants) if other is not None]
 
     def judged(s: State) -> HeldOut:
         whole = s.world.copy()
