@@ -8,7 +8,8 @@ import numpy as np
 
 from .crowds import freed_of_movers
 from .effort import Effort, Stopwatch
-from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, best_starts, candidates, choose_tracks, is_still, start_frames
+from .heats import best_starts
+from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, candidates, choose_tracks, is_still, start_frames
 from .initialise import Started, lift, lift_seen, start
 from .lens_range import LensRange, hold_at_prior, judge_focal
 from .mirror import better_mirror
@@ -32,7 +33,6 @@ from .types import LABEL_MOVER, LABEL_STATIC, Progress, Settings
 from .view import ShotView, World
 
 MAX_START_FRAMES = 40
-BENT_COST = 8.0  # of a start that is likely not to settle without distortion: one with it is begun beside
 
 
 def reconstruct(
@@ -56,14 +56,16 @@ def reconstruct(
         first = max(0, int(np.searchsorted(frames, middle)) - MAX_START_FRAMES // 2)
         frames = frames[first : first + MAX_START_FRAMES]
     chosen = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
-    starts, travels = best_starts(
+    tried = best_starts(
         view,
         frames,
         chosen,
         candidates(view, settings, use_depth),
         settings.seed,
         progress=lambda d, n: progress("start", d, n + 2),
+        may_bend=settings.distortion == "auto",
     )
+    starts = tried.starts
 
     # the best go on until they have settled; a start cut short says little about where it would end
     def unbent(started: Started) -> Settled:
@@ -74,15 +76,11 @@ def reconstruct(
         options = replace(started.options, distortion=True)
         return settle(view, settings, start(view, frames, chosen, options, settings.seed), frames, chosen, use_depth)
 
-    straight = contrasting(starts)
-    may_bend = settings.distortion == "auto"
-    beside = [starts[0]] if may_bend and starts[0].cost > BENT_COST else []
-    # the bent one second, so that it has the other core to itself
-    jobs = [(unbent, straight[0]), *((bent, s) for s in beside), *((unbent, s) for s in straight[1:])]
-    first, *others = side_by_side(lambda job: job[0](job[1]), jobs)
-    bends, settled = others[: len(beside)], [first, *others[len(beside) :]]
-    if may_bend and (first.state.scale > 1.2 or (first.state.label[chosen] == LABEL_STATIC).mean() < 0.75):
-        settled += bends or [bent(starts[0])]
+    settled = side_by_side(unbent, contrasting(starts))
+    first = settled[0]
+    unsettled = first.state.scale > 1.2 or (first.state.label[chosen] == LABEL_STATIC).mean() < 0.75
+    if settings.distortion == "auto" and unsettled and not tried.bend_tried and not first.model.k1:
+        settled.append(bent(starts[0]))
     progress("start", len(starts) + 1, len(starts) + 2)
     best = freed_of_movers(view, settings, settled, frames, chosen, use_depth)
     model = best.model
@@ -126,7 +124,7 @@ def reconstruct(
     winner, contenders = decide(
         view,
         base,
-        questions(settings, model, travels),
+        questions(settings, model, tried.travels),
         solve_frames,
         tracks,
         held,

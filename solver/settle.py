@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, alike
+from .heats import alike
+from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH
 from .initialise import Started, lift_seen
 from .movers import explained
 from .reconstruct import Model, State, from_start, is_flat, trim

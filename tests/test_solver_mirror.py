@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from solver.bundle_model import rotation_exp
-from solver.hypotheses import best_starts, candidates
+from solver.heats import best_starts
+from solver.hypotheses import candidates
 from solver.lens_range import stretch
 from solver.mirror import better_mirror, mirrored
 from solver.reconstruct import Model, State
@@ -108,8 +109,8 @@ def test_a_long_lens_is_found_from_usual_ones(far_with_depth):
     view, world = far_with_depth
     everything = np.ones(POINTS, bool)
     options = candidates(view, Settings(), True)
-    starts, _ = best_starts(view, np.arange(FRAMES), everything, options, 0)
-    found = starts[0].world
+    begun = best_starts(view, np.arange(FRAMES), everything, options, 0)
+    found = begun.starts[0].world
     true_path, path = path_of(world), path_of(found)
     assert np.sum(true_path * path) / np.sqrt(np.sum(true_path**2) * np.sum(path**2)) > 0.95
     assert 0.75 < np.exp(np.median(found.log_focal)) / np.exp(world.log_focal[0]) < 1.3
