@@ -79,6 +79,13 @@ def agreed(heats: list[Started], frames: np.ndarray) -> bool:
     )
 
 
+def plain(heats: list[Started]) -> bool:
+    """Whether one path explains everything and a turn next to nothing: another lens would hardly lead elsewhere."""
+    moving = min((h for h in heats if h.options.translation), key=lambda h: h.cost, default=None)
+    turning = min((h for h in heats if not h.options.translation), key=lambda h: h.cost, default=None)
+    return moving is not None and turning is not None and moving.cost < CLEAN_COST / 2 and _ratio(turning, moving) > FAR
+
+
 def only_turns(heats: list[Started]) -> bool:
     """Whether turning explains nearly as much as any path does, whatever the lens."""
     best = min(h.cost for h in heats)
@@ -134,7 +141,7 @@ def _heats(
 
     first = [o for o in options if o in telling(options)]
     heats = run(first, 0)
-    if not agreed(heats, few):
+    if not (agreed(heats, few) or plain(heats)):
         rest = [o for o in options if o not in first]
         heats += run([o for o in rest if not o.translation] if only_turns(heats) else rest, len(first))
     heats.sort(key=lambda h: h.cost)
