@@ -78,6 +78,7 @@ def assemble(
         depth.name if depth is not None and maps else None,
         depth_spread,
         tracked.bridged_by_descriptors,
+        tracked.contrast_levels,
     )
     progress("check", 1, 1)
     pose = np.tile(np.eye(4), (view.frame_count, 1, 1))
@@ -98,6 +99,7 @@ def assemble(
         "parallax_px": round(parallax, 3),
         "steadied_px": round(state.steadied_px, 4),
         "noise_levels": round(float(tracked.noise_levels), 3),
+        "contrast_levels": round(float(tracked.contrast_levels), 3),
         "focal_spread": round(lens.sigma, 5) if np.isfinite(lens.sigma) else None,
         "depth_spread": round(depth_spread, 4) if depth_spread is not None else None,
     }

@@ -354,6 +354,7 @@ def tracked_of(solution: Solution, material: Material) -> TrackedClip:
         tracks,
         material.colour,
         float(solution.quality.get("noise_levels") or 0.0),
+        float(solution.quality.get("contrast_levels") or 0.0),
         bridging,
         tuple(index_of[n] for n in jumps if n in index_of),
     )

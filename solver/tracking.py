@@ -81,6 +81,7 @@ class TrackedClip:
     tracks: Tracks
     colour: np.ndarray
     noise_levels: float
+    contrast_levels: float  # by how much the patches that are followed vary, in the mean; grey levels of 255, 0 without any
     bridging: np.ndarray  # (F,) tracks that come over from the frame before
     bridged_by_descriptors: tuple[int, ...]  # frame indices where the motion was too large for Lucas-Kanade
 
@@ -115,6 +116,7 @@ class Tracker:
         # ids, frame index, xy, sigma, elongation
         self.records: list[tuple[np.ndarray, int, np.ndarray, np.ndarray, np.ndarray]] = []
         self.colours: list[np.ndarray] = []
+        self.contrasts: list[float] = []  # median over the live tracks, frame by frame
         self.bridging: list[int] = []
         self.bridged: list[int] = []
         self.last_detection = -99
@@ -141,6 +143,8 @@ class Tracker:
             self._look_for_crowds()
         self._replenish(picture, ignore)
         self._place_anew(self.race.keep(self.index, picture, self.live))
+        if len(self.live.id):
+            self.contrasts.append(float(np.median(self.live.templates.contrast)))
         self.last = picture
 
     def _follow(self, picture: Picture, upcoming: Picture | None) -> None:
@@ -439,7 +443,8 @@ class Tracker:
         index = index[rows].astype(np.int32)
         tracks = Tracks(np.asarray(frame_numbers), track.astype(np.int32), index, xy + 0.5, sigma, len(kept), elongation)
         self.thread.shutdown()
-        return TrackedClip(tracks, colour, self.noise, np.array(self.bridging), tuple(self.bridged))
+        contrast = float(np.median(self.contrasts)) if self.contrasts else 0.0
+        return TrackedClip(tracks, colour, self.noise, contrast, np.array(self.bridging), tuple(self.bridged))
 
 
 def track_clip(

@@ -12,6 +12,8 @@ from .view import ShotView
 
 WHIP_STEP = 0.05  # of the picture's width from one frame to the next
 BLIND_TRACKS = 6  # fewer tracks at rest do not hold a camera
+# Patches of pictures at an eighth of their exposure vary by 4 to 6.4 grey levels of 255, those of other footage by 7.6 and more.
+FAINT_LEVELS = 7.0
 
 
 def median_steps(view: ShotView) -> np.ndarray:
@@ -62,8 +64,9 @@ def judge(
     depth_name: str | None,
     depth_spread: float | None,
     bridged: tuple[int, ...],
+    contrast_levels: float = 0.0,
 ) -> Verdict:
-    """The verdict on a finished solve."""
+    """The verdict on a finished solve. contrast_levels: of what the tracks hold on to, grey levels of 255 (0: not known)."""
     state, model = winner.state, winner.model
     world = state.world
     focal = float(np.exp(np.median(world.log_focal)))
@@ -177,6 +180,13 @@ def judge(
             f"The picture races by between frames {numbers[0]} and {numbers[-1]} (a whip pan, a jolt): the blur "
             "hides small errors there, and the two sides may not fit together exactly. Look at a prop on both sides."
         )
+    faint = 0 < contrast_levels < FAINT_LEVELS
+    if faint:
+        lines.append(
+            f"What the tracks hold on to is faint (it varies by {contrast_levels:.0f} grey levels of 255). Compression leaves "
+            "little of that, tracks stick to what it has left, and errors may be larger than the held-out tracks say. "
+            "Brighten dark footage before it is compressed, or solve the camera's original."
+        )
     relative = held * 1920 / view.width
     if relative < 0.8 and not len(weak) and (label == LABEL_STATIC).mean() > 0.25:
         status = "good"
@@ -186,7 +196,7 @@ def judge(
         status = "weak"
     if len(blind):
         status = "weak"
-    if status == "good" and (len(fast) or (motion == "free" and not observable)):
+    if status == "good" and (len(fast) or faint or (motion == "free" and not observable)):
         status = "usable"
     words = {"free": "Camera path solved", "rotation": "Camera rotation solved (tripod)", "static": "Locked-off camera"}[motion]
     tail = {

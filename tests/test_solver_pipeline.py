@@ -89,6 +89,18 @@ def test_the_same_clip_gives_the_same_solution(tripod):
     np.testing.assert_array_equal(found.tracks.xy, again.tracks.xy)
 
 
+def test_dark_footage_is_not_called_good(tripod):
+    """What an eighth of the light leaves to hold on to is a few grey levels: the error on held-out tracks says too little."""
+    found, _ = tripod
+    assert found.verdict.status == "good"
+    assert not any("faint" in line for line in found.verdict.statements)
+    dark = [np.rint(picture / 12).astype(np.uint8) for picture in pan()[0]]
+    found = solve(Clip(dark), Settings(threads=1), None, None, Quiet())
+    assert found.verdict.status != "good"
+    assert any("faint" in line for line in found.verdict.statements)
+    assert 0 < found.quality["contrast_levels"] < 7.0
+
+
 def test_a_lock_off_stands_still_while_something_passes():
     source = texture(12, 700, 500)
     passer = texture(13, 160, 120)
