@@ -13,12 +13,14 @@ from .parallel import side_by_side
 from .view import ShotView
 
 LONG_LENS = 1.6  # focal length over the picture's width from which perspective tells little of it
+FAR_BEYOND = 3.5  # nobody begins with so long a lens but where a longer one is looked for
 LONGER = 2.2  # times as long a lens as was found, to begin with where that seems long
 SAME_FOCAL, NEAR_FOCAL = 0.02, 0.2  # in log: found the same; near enough to end in the same place
 CLEAN_COST = 8.0  # of a start without crowds in the picture, under a lens that is straight and not too long
 # Ratios of the costs of two starts:
 ENDED_ALIKE = 1.06  # that ended in the same place
 AS_GOOD = 1.25  # that may change places once they have all frames
+PROMISING = 1.5  # up to which a start of a lens that nothing else has tried may be the right one
 NO_WORSE = 1.02  # up to which one that does not zoom explains all that a zoom does
 BENDS = 0.7  # down to which a lens that bends the picture brings it, where it does
 TURNS = 2.0  # up to which turning alone may be all there is: other lenses change nothing
@@ -148,11 +150,12 @@ def _heats(
     moving = [h for h in heats if h.options.translation]
     if heats[0].cost < CLEAN_COST or not moving:
         return heats, False
-    # nothing fits: a crowd, a lens that bends the picture, or one far longer than those tried
+    # nothing fits: a crowd, a lens that bends the picture, or one far longer than those tried (a turn asks for it, too)
     bent = [replace(found_options(moving[0], few), distortion=True)] if may_bend else []
     lenses = sorted((o for o in options if o.translation and not o.focal_varies), key=lambda o: o.focal_px)
-    open_lens = lenses and lenses[-1].focal_px > lenses[0].focal_px
-    longer = [replace(lenses[-1], focal_px=LONGER * lenses[-1].focal_px)] if open_lens else []
+    turned = [np.log(found_options(h, few).focal_px / h.options.focal_px) for h in heats if not h.options.translation]
+    ask = lenses and lenses[-1].focal_px > lenses[0].focal_px and max(turned, default=np.inf) > NEAR_FOCAL / 2
+    longer = [replace(lenses[-1], focal_px=LONGER * lenses[-1].focal_px)] if ask else []
     solved = run(bent + longer, len(options))
     heats += [h for h in solved if h.options in longer or h.cost < BENDS * heats[0].cost]
     return sorted(heats, key=lambda h: h.cost), may_bend
@@ -188,6 +191,9 @@ def _worth_in_full(
         pan = replace(moving[0].options, focal_px=focal, focal_varies=False)
         if not any(o.translation and not o.focal_varies and abs(np.log(o.focal_px / focal)) < NEAR_FOCAL for o in options):
             options.append(pan)
+    if not clean and first.options.translation:
+        # far from where it began, a start by few tracks and frames stops on the way to a long lens
+        options += [h.options for h in others if h.options.focal_px > FAR_BEYOND * view.width and h.cost < PROMISING * first.cost]
     # what came close and became no shorter may be short of a long lens by far
     near = [o for o, h in small.items() if clean and h.cost < AS_GOOD * first.cost and o.focal_px > h.options.focal_px]
     seeming = [
@@ -195,7 +201,7 @@ def _worth_in_full(
         for o in (*options, *near)
         if o.translation and o.focal_free and not o.focal_varies and o.focal_px > LONG_LENS * view.width
     ]
-    if moving and seeming and not turns and max(h.options.focal_px for h in heats) < LONGER * LONG_LENS * view.width:
+    if moving and seeming and not turns and max(h.options.focal_px for h in heats) < FAR_BEYOND * view.width:
         # a start falls short of a long lens by far, and may end in the mirror image, which is the better one there
         longest = max(seeming, key=lambda o: o.focal_px)
         lifted = any(o.use_depth for o in small)
