@@ -81,11 +81,14 @@ def agreed(heats: list[Started], frames: np.ndarray) -> bool:
     )
 
 
-def plain(heats: list[Started]) -> bool:
-    """Whether one path explains everything and a turn next to nothing: another lens would hardly lead elsewhere."""
+def plain(heats: list[Started], frames: np.ndarray) -> bool:
+    """Whether one path explains everything and a turn next to nothing: another lens would hardly lead elsewhere, unless it has
+    become longer on the way."""
     moving = min((h for h in heats if h.options.translation), key=lambda h: h.cost, default=None)
     turning = min((h for h in heats if not h.options.translation), key=lambda h: h.cost, default=None)
-    return moving is not None and turning is not None and moving.cost < CLEAN_COST / 2 and _ratio(turning, moving) > FAR
+    if moving is None or turning is None or moving.cost > CLEAN_COST / 2 or _ratio(turning, moving) < FAR:
+        return False
+    return np.log(found_options(moving, frames).focal_px / moving.options.focal_px) < NEAR_FOCAL
 
 
 def only_turns(heats: list[Started]) -> bool:
@@ -143,7 +146,7 @@ def _heats(
 
     first = [o for o in options if o in telling(options)]
     heats = run(first, 0)
-    if not (agreed(heats, few) or plain(heats)):
+    if not (agreed(heats, few) or plain(heats, few)):
         rest = [o for o in options if o not in first]
         heats += run([o for o in rest if not o.translation] if only_turns(heats) else rest, len(first))
     heats.sort(key=lambda h: h.cost)
