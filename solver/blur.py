@@ -23,7 +23,8 @@ SHUTTERS = (0.0, 0.25, 0.5, 0.75, 1.0)  # exposure time over frame time; film ca
 STREAK_ERROR = 0.015
 MOST_PARTS = 4  # of the picture that are asked for it in a pair of frames
 ROOM_PX = 16.0  # that a patch may move by
-ENOUGH_LOOKS = (4, 6)  # pairs of frames that tell the shutter, once blur is proven and as long as it is not: it stays the same
+ENOUGH_LOOKS = 4  # pairs of frames that tell the shutter once blur is proven: it stays the same over a shot
+UNPROVEN_LOOKS = 6  # after which only pairs that tell more are looked at
 TELLING_CHANGE_PX = 1.0  # of the motion per frame, from which two frames tell the shutter
 SURELY_BLURRED = 3.0  # deviations; the first two frames of a whip alone bring 4 to 7, fast pans without blur 1
 
@@ -139,8 +140,9 @@ class StreakMatcher:
         not as it was itself.
         """
         telling = sorted((p for p in pair.parts if p.change_px > TELLING_CHANGE_PX), key=lambda p: -p.change_px)[:MOST_PARTS]
-        known = self.looks >= ENOUGH_LOOKS[not self.proven]
-        if not telling or (known and (self.proven or telling[0].change_px <= self.most_telling_px)):
+        if not telling or (self.proven and self.looks >= ENOUGH_LOOKS):
+            return
+        if not self.proven and self.looks >= UNPROVEN_LOOKS and telling[0].change_px <= self.most_telling_px:
             return
         self.looks += 1
         self.most_telling_px = max(self.most_telling_px, telling[0].change_px)

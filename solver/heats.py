@@ -62,6 +62,12 @@ def telling(options: list[StartOptions]) -> list[StartOptions]:
     return turning[-1:] + constant + varying[-1:]
 
 
+def by_motion(heats: list[Started]) -> tuple[list[Started], list[Started]]:
+    """Those that travel and those that turn, the best of each first."""
+    ordered = sorted(heats, key=lambda h: h.cost)
+    return [h for h in ordered if h.options.translation], [h for h in ordered if not h.options.translation]
+
+
 def agreed(heats: list[Started], frames: np.ndarray) -> bool:
     """Whether the starts of one lens, with the network's depth and without, ended alike and nothing else comes near: then other
     starts would end there, too."""
@@ -84,18 +90,17 @@ def agreed(heats: list[Started], frames: np.ndarray) -> bool:
 def plain(heats: list[Started], frames: np.ndarray) -> bool:
     """Whether one path explains everything and a turn next to nothing: another lens would hardly lead elsewhere, unless it has
     become longer on the way."""
-    moving = min((h for h in heats if h.options.translation), key=lambda h: h.cost, default=None)
-    turning = min((h for h in heats if not h.options.translation), key=lambda h: h.cost, default=None)
-    if moving is None or turning is None or moving.cost > CLEAN_COST / 2 or _ratio(turning, moving) < FAR:
+    moving, turning = by_motion(heats)
+    if not (moving and turning) or moving[0].cost > CLEAN_COST / 2 or _ratio(turning[0], moving[0]) < FAR:
         return False
-    return np.log(found_options(moving, frames).focal_px / moving.options.focal_px) < NEAR_FOCAL
+    return _lengthened(moving[0], frames) < NEAR_FOCAL
 
 
 def only_turns(heats: list[Started]) -> bool:
     """Whether turning explains nearly as much as any path does, whatever the lens."""
     best = min(h.cost for h in heats)
-    turning = min((h.cost for h in heats if not h.options.translation), default=np.inf)
-    return turning < min(TURNS * best + 0.3, CLEAN_COST / 2)
+    _, turning = by_motion(heats)
+    return bool(turning) and turning[0].cost < min(TURNS * best + 0.3, CLEAN_COST / 2)
 
 
 def best_starts(
@@ -129,7 +134,7 @@ def best_starts(
 
     jobs.sort(key=lambda job: job[1] is not None)  # what takes longest comes first
     done = sorted(side_by_side(in_full, jobs), key=lambda s: s.cost)
-    turning = [h for h in heats if not h.options.translation]
+    _, turning = by_motion(heats)
     if turning and done[0].options.translation:
         travels |= _ratio(turning[0], done[0]) > TRAVELS
     return Begun(done, travels, bend_tried)
@@ -150,14 +155,14 @@ def _heats(
         rest = [o for o in options if o not in first]
         heats += run([o for o in rest if not o.translation] if only_turns(heats) else rest, len(first))
     heats.sort(key=lambda h: h.cost)
-    moving = [h for h in heats if h.options.translation]
+    moving, turning = by_motion(heats)
     if heats[0].cost < CLEAN_COST or not moving:
         return heats, False
     # nothing fits: a crowd, a lens that bends the picture, or one far longer than those tried (a turn asks for it, too)
     bent = [replace(found_options(moving[0], few), distortion=True)] if may_bend else []
     lenses = sorted((o for o in options if o.translation and not o.focal_varies), key=lambda o: o.focal_px)
-    turned = [np.log(found_options(h, few).focal_px / h.options.focal_px) for h in heats if not h.options.translation]
-    ask = lenses and lenses[-1].focal_px > lenses[0].focal_px and max(turned, default=np.inf) > NEAR_FOCAL / 2
+    turned = max((_lengthened(h, few) for h in turning), default=np.inf)
+    ask = lenses and lenses[-1].focal_px > lenses[0].focal_px and turned > NEAR_FOCAL / 2
     longer = [replace(lenses[-1], focal_px=LONGER * lenses[-1].focal_px)] if ask else []
     solved = run(bent + longer, len(options))
     heats += [h for h in solved if h.options in longer or h.cost < BENDS * heats[0].cost]
@@ -170,8 +175,7 @@ def _worth_in_full(
     """Which starts are worth all frames and tracks, each with the heat that it carries on, or None to begin afresh; whether the
     camera travels."""
     needed = _without_needless_zooms(heats)
-    moving = [h for h in needed if h.options.translation]
-    turning = [h for h in needed if not h.options.translation]
+    moving, turning = by_motion(needed)
     ratio = _ratio(turning[0], moving[0]) if moving and turning else 1.0
     travels = ratio > TRAVELS
     clean = heats[0].cost < CLEAN_COST  # in a crowd all starts are alike
@@ -212,6 +216,11 @@ def _worth_in_full(
     if turns or (clean and ratio > FAR):
         return [(o, small.get(o)) for o in options], travels
     return [(o, None) for o in best] + [(o, small.get(o)) for o in options if o not in best[1:]], travels
+
+
+def _lengthened(started: Started, frames: np.ndarray) -> float:
+    """By how much, in log, its lens has become longer than it began."""
+    return float(np.log(found_options(started, frames).focal_px / started.options.focal_px))
 
 
 def _ratio(worse: Started, better: Started) -> float:

@@ -22,8 +22,8 @@ from .selfcheck import HeldOut, compare, measure
 from .view import ShotView, World
 
 NEAREST_SHARE = 0.1  # of the middle inverse depth; what would come out behind the farthest stays in front of the camera
-ITERATIONS = (6, 19, 15)
-HOPELESS = 5.0  # times the residuals of the image it was made from, after the first few iterations
+FIRST_LOOK, ITERATIONS = 6, (19, 15)
+HOPELESS = 5.0  # times the residuals of the image it was made from, at the first look
 LONGER = (1.6, 2.6)  # times the focal length that was found
 UNIT_SIGMAS = 0.25  # px for a state whose residuals are as large as the tracker says
 
@@ -74,13 +74,13 @@ def better_mirror(
         world = stretch(state.world, factor, middle) if factor != 1 else state.world
         other = State(mirrored(world, frames) if turned else world, state.label.copy(), state.scale)
         if factor != 1:  # the scene first takes the shape that this lens asks for
-            adjust_state(view, other, frames, chosen, replace(model, focal_free=False), iterations=sum(ITERATIONS[:2]))
-        for turn, iterations in enumerate(ITERATIONS):
+            adjust_state(view, other, frames, chosen, replace(model, focal_free=False), iterations=FIRST_LOOK + ITERATIONS[0])
+        adjust_state(view, other, frames, chosen, model, iterations=FIRST_LOOK)
+        if other.scale > HOPELESS * state.scale:
+            return None
+        for iterations in ITERATIONS:
             adjust_state(view, other, frames, chosen, model, iterations=iterations)
-            if turn == 0 and other.scale > HOPELESS * state.scale:
-                return None
-            if turn:
-                classify(view, other, frames, chosen, model)
+            classify(view, other, frames, chosen, model)
         return other
 
     variants = [(1.0, True), *((factor, turned) for factor in longer for turned in (False, True))]

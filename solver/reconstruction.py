@@ -79,7 +79,7 @@ def reconstruct(
     settled = side_by_side(unbent, contrasting(starts))
     first = settled[0]
     unsettled = first.state.scale > 1.2 or (first.state.label[chosen] == LABEL_STATIC).mean() < 0.75
-    if settings.distortion == "auto" and unsettled and not tried.bend_tried and not first.model.k1:
+    if settings.distortion == "auto" and unsettled and not tried.bend_tried:
         settled.append(bent(starts[0]))
     progress("start", len(starts) + 1, len(starts) + 2)
     best = freed_of_movers(view, settings, settled, frames, chosen, use_depth)

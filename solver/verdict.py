@@ -12,7 +12,7 @@ from .view import ShotView
 
 WHIP_STEP = 0.05  # of the picture's width from one frame to the next
 BLIND_TRACKS = 6  # fewer tracks at rest do not hold a camera
-# Patches of pictures at an eighth of their exposure vary by 4 to 6.4 grey levels of 255, those of other footage by 7.6 and more.
+# Patches vary by 4 to 6.4 grey levels of 255 where the exposure falls to an eighth in a shot, by 7.6 and more in other footage.
 FAINT_LEVELS = 7.0
 
 

@@ -90,7 +90,7 @@ def test_the_same_clip_gives_the_same_solution(tripod):
 
 
 def test_dark_footage_is_not_called_good(tripod):
-    """What an eighth of the light leaves to hold on to is a few grey levels: the error on held-out tracks says too little."""
+    """What a twelfth of the light leaves to hold on to is a few grey levels: the error on held-out tracks says too little."""
     found, _ = tripod
     assert found.verdict.status == "good"
     assert not any("faint" in line for line in found.verdict.statements)
