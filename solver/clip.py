@@ -11,7 +11,7 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -200,7 +200,7 @@ def _open_sequence(
     inside = tuple(n for n in files.missing if frames[0] <= n <= frames[-1])
     if progress is not None:
         if inside:
-            progress.warn("clip.gaps", f"{len(inside)} frame(s) of the sequence have no file: {_ranges(inside, files.stride)}.")
+            progress.warn("clip.gaps", f"{len(inside)} frame(s) of the sequence have no file: {ranges(inside, files.stride)}.")
         if files.stride > 1:
             progress.warn("clip.stride", f"The sequence is numbered in steps of {files.stride}.")
         if files.others:
@@ -225,7 +225,7 @@ def _open_sequence(
     return SequenceReader(info, files.files, table)
 
 
-def _ranges(numbers: tuple[int, ...], stride: int = 1) -> str:
+def ranges(numbers: Iterable[int], stride: int = 1) -> str:
     """'3, 7-9' for (3, 7, 8, 9); long lists are cut."""
     runs: list[list[int]] = []
     for n in numbers:

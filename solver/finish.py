@@ -6,6 +6,7 @@ import numpy as np
 
 from .bundle_model import project
 from .fuse import align_maps
+from .joints import apart, carry_cameras, hidden_share, only_in
 from .lens_range import LensRange
 from .reconstruct import State, give_depth
 from .resection import point_information
@@ -26,6 +27,9 @@ from .types import (
 from .verdict import judge, parallax_px
 from .view import ShotView
 
+OUTLIER = 8.0  # standard deviations: a patch that has slipped
+VEILED = 0.8  # of what is seen before and after a frame is not seen in it: the rest is what a flash has left
+TRUSTED = 2.0  # times as much as another a track counts that the user placed
 SCENE_DEPTH = 5.0  # median depth of the points in a scene whose size is unknown
 
 
@@ -48,6 +52,7 @@ def assemble(
     state, model = winner.state, winner.model
     world = state.world
     everything = np.arange(view.frame_count)
+    unjoined = leave_apart(view, state)
     parallax = parallax_px(view, state, everything, tracks) if model.translation else 0.0
     if not model.translation:
         give_depth(view, world)
@@ -75,6 +80,7 @@ def assemble(
         lens,
         parallax,
         fit["frame_tracks"],
+        unjoined,
         depth.name if depth is not None and maps else None,
         depth_spread,
         tracked.bridged_by_descriptors,
@@ -145,6 +151,28 @@ def assemble(
     )
 
 
+def leave_apart(view: ShotView, state: State) -> np.ndarray:
+    """(F,) bool: frames that nothing joins to the rest of the shot. Their cameras go on from those around them, and what is seen
+    there alone is not part of the scene."""
+    static = (state.label == LABEL_STATIC) & state.world.known
+    unjoined = apart(view.tracks, static * np.where(view.trusted, TRUSTED, 1.0), holding(view, state))
+    unjoined |= hidden_share(view.tracks, static) > VEILED
+    if unjoined.any():
+        carry_cameras(state.world, unjoined)
+        state.label[only_in(view.tracks, unjoined) & static] = LABEL_UNRELIABLE
+    return unjoined
+
+
+def holding(view: ShotView, state: State) -> np.ndarray:
+    """(M,) bool: observations that the cameras and points explain, outliers apart."""
+    problem = view.problem(np.arange(view.frame_count), state.world.known, min_views=1, depth=False)
+    obs = problem.obs
+    proj = project(obs, state.world.gather(problem, view.depth_is_log))
+    holds = np.zeros(len(view.tracks.track), bool)
+    holds[problem.rows] = obs.squares(proj.residual) < (OUTLIER * max(state.scale, 0.5) * obs.sigma_px) ** 2
+    return holds
+
+
 def normalise(view: ShotView, state: State, metric: bool) -> bool:
     """First camera at the origin looking along z; metres when a metric network says so, else a handy size. True if metric."""
     world = state.world
@@ -199,7 +227,7 @@ def fit_of(view: ShotView, state: State, label: np.ndarray) -> dict:
     )
     static = (label[problem.tracks] == LABEL_STATIC)[obs.point]
     # a slipped patch now and then is an outlier of the track, not an error of the camera
-    use = static & (e2 < (8 * max(state.scale, 0.5) * obs.sigma_px) ** 2)
+    use = static & (e2 < (OUTLIER * max(state.scale, 0.5) * obs.sigma_px) ** 2)
     count = np.bincount(obs.cam[static], minlength=frames)
     error = np.sqrt(
         np.bincount(obs.cam[use], e2[use], minlength=frames) / np.maximum(np.bincount(obs.cam[use], minlength=frames), 1)

@@ -52,11 +52,9 @@ class Lost:
         if len(keep) < len(self.since):
             self._keep(keep)
 
-    def take_out(self, rows: np.ndarray) -> Live:
-        """The tracks of the given rows, which are lost no longer."""
-        found = self.tracks.take(rows)
-        self._keep(np.setdiff1d(np.arange(len(self.since)), rows))
-        return found
+    def forget(self, ids: np.ndarray) -> None:
+        """These are lost no longer."""
+        self._keep(np.nonzero(~np.isin(self.tracks.id, ids))[0])
 
     def _keep(self, rows: np.ndarray) -> None:
         self.tracks, self.since = self.tracks.take(rows), self.since[rows]
@@ -80,24 +78,36 @@ class Lost:
     def behind_whip(self, known: Live, before: np.ndarray, now: np.ndarray, window_px: int) -> Expected:
         """Lost tracks that a sharp grey picture from before a whip knew (as `known`), in the first sharp one after it."""
         same, rows = np.intersect1d(known.id, self.tracks.id, return_indices=True)[1:]
-        homography = bridge(before, now) if len(rows) >= FEWEST else None
-        if homography is None:
-            return Expected.none()
-        h, w = now.shape
-        xy = known.xy[same]
-        there = carry(homography, xy)
-        warp = carry_warp(homography, xy)
-        inside = (there > 2).all(axis=1) & (there[:, 0] < w - 3) & (there[:, 1] < h - 3)
-        inside &= (np.abs(warp - np.eye(2)).max(axis=(1, 2)) < MOST_WARP) & (np.linalg.det(warp) > LEAST_AREA)
-        there, expected = there[inside], Expected(rows, there, warp @ known.affine[same]).take(inside)
-        if len(there) < FEWEST:
-            return Expected.none()
-        # parallax moves points off the homography: look around in the picture as it was, brought into line with this one
-        bent = cv2.warpPerspective(before, homography, (w, h), flags=cv2.INTER_LINEAR)
-        near, ok, _ = cv2.calcOpticalFlowPyrLK(
-            bent, now, there, there.copy(), winSize=(window_px, window_px), maxLevel=2, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
-        )
-        return Expected(expected.rows, near.astype(np.float64), expected.warp).take(np.nonzero(ok.ravel())[0])
+        expected = seen_again(known.take(same), before, now, window_px)
+        return Expected(rows[expected.rows], expected.xy, expected.warp)
+
+
+def seen_again(known: Live, before: np.ndarray, now: np.ndarray, window_px: int) -> Expected:
+    """Tracks of one grey picture (H, W) uint8, as `known` in it, where they should be in another one of much the same view."""
+    homography = bridge(before, now) if len(known.id) >= FEWEST else None
+    if homography is None:
+        return Expected.none()
+    h, w = now.shape
+    there = carry(homography, known.xy)
+    warp = carry_warp(homography, known.xy)
+    inside = (there > 2).all(axis=1) & (there[:, 0] < w - 3) & (there[:, 1] < h - 3)
+    inside &= (np.abs(warp - np.eye(2)).max(axis=(1, 2)) < MOST_WARP) & (np.linalg.det(warp) > LEAST_AREA)
+    there, expected = there[inside], Expected(np.arange(len(known.id)), there, warp @ known.affine).take(inside)
+    if len(there) < FEWEST:
+        return Expected.none()
+    # parallax moves points off the homography: look around in the picture as it was, brought into line with this one
+    bent = cv2.warpPerspective(before, homography, (w, h), flags=cv2.INTER_LINEAR)
+    near, ok, _ = cv2.calcOpticalFlowPyrLK(
+        bent, now, there, there.copy(), winSize=(window_px, window_px), maxLevel=2, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
+    )
+    return Expected(expected.rows, near.astype(np.float64), expected.warp).take(np.nonzero(ok.ravel())[0])
+
+
+def like(picture: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """A grey picture (H, W) uint8 as bright and as contrasty as another: Lucas-Kanade takes a change of light for motion."""
+    (mean, spread), (its_mean, its_spread) = ((float(p.mean()), float(p.std())) for p in (picture, other))
+    gain = its_spread / max(spread, 1.0)
+    return cv2.convertScaleAbs(picture, alpha=gain, beta=its_mean - gain * mean)
 
 
 def _carried(xy: np.ndarray, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,15 +10,19 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from .clip import ranges
 from .effort import Effort, Stopwatch
 from .errors import EXIT_UNSOLVED, HoldfastError
 from .keyframes import KeyframeDepths
 from .parallel import use_cores
 from .preview import Preview
 from .tracking import TrackedClip, Tracker, TrackingOptions, track_clip
-from .types import ClipReader, DepthSource, MaskReader, Progress, Settings, Solution
+from .types import ClipReader, DepthSource, MaskReader, Progress, Settings, Solution, Tracks
 from .user_tracks import UserTrack, trust, with_errors, with_users
 from .view import ShotView
+
+FEWEST_IN_SHOT = 8  # tracks in each of its frames,
+SHORTEST_SHOT = 8  # so many frames: a flash or a black frame is none
 
 
 def solve(
@@ -66,8 +70,9 @@ def solve(
     view = ShotView(tracked.tracks, info.width, info.height, maps, pixel_aspect=info.pixel_aspect)
     view.depth_term = settings.depth_use == "all"
     trust(view, described)
-    reconstruct, fit_held_out, assemble = loading.result()
+    reconstruct, fit_held_out, assemble, apart = loading.result()
     loader.shutdown()
+    warn_of_cuts(tracked.tracks, apart(tracked.tracks, np.ones(tracked.tracks.track_count)), progress)
     winner, contenders, tracks, held, lens = reconstruct(view, settings, effort, progress, watch, preview, tracked.colour)
     fit_held_out(view, winner, held)
     solution = assemble(clip, settings, view, tracked, winner, contenders, tracks, held, lens, maps, depth, progress, watch)
@@ -81,13 +86,29 @@ def solve(
     )
 
 
-def _what_follows() -> tuple[Callable, Callable, Callable]:
+def _what_follows() -> tuple[Callable, Callable, Callable, Callable]:
     """What is called once a clip is tracked. Loading scipy takes a while: it is done in a thread, beside the tracking."""
     from .finish import assemble
+    from .joints import apart
     from .reconstruction import reconstruct
     from .selfcheck import fit_held_out
 
-    return reconstruct, fit_held_out, assemble
+    return reconstruct, fit_held_out, assemble, apart
+
+
+def warn_of_cuts(tracks: Tracks, unjoined: np.ndarray, progress: Progress) -> None:
+    """Say where a clip seems to hold more than one shot; unjoined (F,) bool: frames that no track joins to most of the others."""
+    numbers = np.asarray(tracks.frame_numbers)
+    seen = np.bincount(tracks.frame_index, minlength=len(numbers))
+    others = unjoined & (seen >= FEWEST_IN_SHOT)
+    if others.sum() >= SHORTEST_SHOT:
+        step = int(numbers[1] - numbers[0])
+        progress.warn(
+            "clip.cuts",
+            f"Frame {ranges(numbers[others], step)} seems to be another shot than {ranges(numbers[~unjoined], step)}: there is a "
+            "cut, or something hides all of the picture. One camera is solved, that of the latter; solve other shots by "
+            "themselves (first and last frame in the settings).",
+        )
 
 
 def check_trackable(tracked: TrackedClip) -> None:

@@ -16,11 +16,12 @@ import cv2
 import numpy as np
 
 from .blur import STREAK_ERROR, StreakMatcher, Streaks, streaks
+from .breaks import FEWEST, BreakWatch
 from .detect import image_noise, spread_corners
 from .elongation import elongation_of
 from .flow import Flow, Picture, follow, lucas_kanade, prepare
 from .live import Live
-from .lost import Expected, Lost
+from .lost import Expected, Lost, like, seen_again
 from .parallel import ahead, side_by_side
 from .patches import PatchGrid, Refined, Templates, best_known, covariance, make_templates, refine
 from .race import RaceWatch
@@ -39,6 +40,7 @@ ENOUGH_TRACKS = 1000  # up to so many
 PATCHES_AT_ONCE = 400  # more at a time only take more memory
 # Of the lost tracks that are found again 98 in 100 look at least this alike where they are expected, of the others one in five.
 PROMISING_NCC = 0.5
+SAME_SPOT_PX = 3.0  # two tracks so close follow the same thing
 SHARP_ENOUGH_PX = 25.0  # every so many px of streak make a place once more as uncertain as a sharp picture may
 
 
@@ -108,6 +110,7 @@ class Tracker:
         self.step_px = self.step_before_px = np.zeros(2)  # median motion into the last frame, and into the one before
         self.blur = StreakMatcher(options.patch_radius_px, self._refine)
         self.race = RaceWatch()
+        self.breaks = BreakWatch()
         self.scale = np.ones(2)  # the clip's size over the tracked one
         self.next_id = 0
         self.wanted = options.tracks_wanted
@@ -136,6 +139,8 @@ class Tracker:
             self._follow(picture, upcoming)
             if self.index % 4 == 0:
                 self._find_again(picture.fine)
+        if self.index and not self.race.racing:
+            self._look_back(picture)
         self.bridging.append(len(self.live.id) if self.index else 0)
         if ignore is not None:
             self._drop_ignored(ignore)
@@ -143,6 +148,7 @@ class Tracker:
             self._look_for_crowds()
         self._replenish(picture, ignore)
         self._place_anew(self.race.keep(self.index, picture, self.live))
+        self.breaks.keep(self.index, picture.gray, self.live)
         if len(self.live.id):
             self.contrasts.append(float(np.median(self.live.templates.contrast)))
         self.last = picture
@@ -189,6 +195,7 @@ class Tracker:
             self.live = Live.empty()
         self.race.now(fast, self.index, self.last, live)
         self.lost.remember(live.take(gone), self.index, 2 * self.wanted)
+        self.breaks.lost(live.take(gone), fine.shape, self.grid.radius)
         if slowed and self.race.sharp is not None:
             self._rejoin(picture)
 
@@ -280,34 +287,54 @@ class Tracker:
         if len(self.live.id) < 12:
             return
         expected = self.lost.by_neighbours(self.live, fine.shape, self.grid.radius / 2)
-        self._look_at(fine, expected, slack=2.0, promising_ncc=PROMISING_NCC, most_step_px=2.0)
+        self._look_at(fine, self.lost.tracks, expected, slack=2.0, promising_ncc=PROMISING_NCC, most_step_px=2.0)
 
     def _rejoin(self, picture: Picture) -> None:
         """After a whip: what is still in the picture from before it is matched directly, not through the streaks."""
         (before, known), self.race.sharp = self.race.sharp, None
         expected = self.lost.behind_whip(known, before.gray, picture.gray, self.options.lk_window_px)
-        self._look_at(picture.fine, expected, slack=3.0)
+        self._look_at(picture.fine, self.lost.tracks, expected, slack=3.0)
+
+    def _look_back(self, picture: Picture) -> None:
+        """Where all that was followed has vanished: whether the same view is back."""
+        before = self.breaks.look_back(self.live)
+        if before is None:
+            return
+        known = before.live.take(np.nonzero(~np.isin(before.live.id, self.live.id))[0])
+        expected = seen_again(known, like(before.gray, picture.gray), picture.gray, self.options.lk_window_px)
+        self._look_at(picture.fine, known, expected, slack=3.0, fewest=FEWEST, older_win=True)
 
     def _look_at(
-        self, fine: np.ndarray, expected: Expected, slack: float, promising_ncc: float = -1.0, most_step_px: float = np.inf
+        self,
+        fine: np.ndarray,
+        lost: Live,
+        expected: Expected,
+        slack: float,
+        promising_ncc: float = -1.0,
+        most_step_px: float = np.inf,
+        fewest: int = 1,
+        older_win: bool = False,
     ) -> None:
-        """Lost tracks that are surely where they are expected live on, unless one that lives is there already."""
+        """Lost tracks that are surely where they are expected live on, if there are enough of them. One that lives there already
+        is in their way or, where older ones win, goes."""
         if not len(expected.rows):
             return
-        templates = self.lost.tracks.templates.take(expected.rows)
+        templates = lost.templates.take(expected.rows)
         found = self._refine(fine, templates, expected.xy, expected.warp, slack=slack, promising_ncc=promising_ncc)
         sure = self._trustworthy(found) & (found.ncc > max(0.9, self.options.min_ncc)) & (found.step_px < most_step_px)
         hit = np.nonzero(sure)[0]
         if len(hit) and len(self.live.id):
-            hit = hit[np.hypot(*(found.xy[hit][:, None] - self.live.xy[None]).transpose(2, 0, 1)).min(axis=1) > 3.0]
-        if not len(hit):
+            near = np.hypot(*(found.xy[hit][:, None] - self.live.xy[None]).transpose(2, 0, 1)) <= SAME_SPOT_PX
+            if not older_win:
+                hit = hit[~near.any(axis=1)]
+            elif len(hit) >= fewest:
+                self.live = self.live.take(np.nonzero(~near.any(axis=0))[0])
+        if len(hit) < fewest:
             return
         back = replace(
-            self.lost.take_out(expected.rows[hit]),
-            xy=found.xy[hit],
-            velocity=np.zeros((len(hit), 2)),
-            affine=found.affine[hit],
+            lost.take(expected.rows[hit]), xy=found.xy[hit], velocity=np.zeros((len(hit), 2)), affine=found.affine[hit]
         )
+        self.lost.forget(back.id)
         self._record(back.id, back.xy, found.sigma_px[hit], found.elongation[hit])
         self.live = self.live.join(back)
 

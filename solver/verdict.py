@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .clip import ranges
+from .joints import hidden_share
 from .lens_range import LensRange
 from .reconstruct import State
 from .selfcheck import Contender
@@ -12,6 +14,9 @@ from .view import ShotView
 
 WHIP_STEP = 0.05  # of the picture's width from one frame to the next
 BLIND_TRACKS = 6  # fewer tracks at rest do not hold a camera
+MOST_UNJOINED = 0.1  # of the frames: a flash or a passer-by; more is another shot
+AT_ODDS = 0.5  # spread of the network's depth about that of the points
+MOSTLY_HIDDEN = 0.5  # people who fill 40 % of the picture hide an eighth of the tracks, the streaks of a whip pan 0.4
 # Patches vary by 4 to 6.4 grey levels of 255 where the exposure falls to an eighth in a shot, by 7.6 and more in other footage.
 FAINT_LEVELS = 7.0
 
@@ -61,6 +66,7 @@ def judge(
     lens: LensRange,
     parallax: float,
     frame_tracks: np.ndarray,
+    unjoined: np.ndarray,
     depth_name: str | None,
     depth_spread: float | None,
     bridged: tuple[int, ...],
@@ -83,18 +89,22 @@ def judge(
     elif not model.translation:
         motion, observable = "rotation", True
         lines.append(
-            f"The camera turns on the spot (up to {turned:.1f} degrees): a translation explains the tracks no better. "
+            f"The camera turns on the spot (up to {turned:.2f} degrees): a translation explains the tracks no better. "
             "Depths of the points come from the network, not from the shot."
             if depth_name
-            else f"The camera turns on the spot (up to {turned:.1f} degrees): a translation explains the tracks no better. "
+            else f"The camera turns on the spot (up to {turned:.2f} degrees): a translation explains the tracks no better. "
             "Depths of the points cannot be known from such a shot."
         )
     else:
         motion = "free"
         observable = parallax > 5 * noise
         lines.append(
-            f"The camera travels: its path shifts points by {parallax:.1f} px against each other, "
-            f"{parallax / noise:.0f} times the tracking noise."
+            (
+                f"The camera travels: its path shifts points by {parallax:.1f} px against each other, "
+                f"{parallax / noise:.0f} times the tracking noise."
+                if parallax < view.width
+                else "The camera travels: its path shifts points against each other by more than the picture is wide."
+            )
             if observable
             else f"The camera hardly travels: {parallax:.1f} px of parallax against {noise:.2f} px of noise. "
             "Its rotation is good; the direction of its path is weak."
@@ -149,41 +159,57 @@ def judge(
     else:
         depth_word = "helped" if lens.sigma > 0.002 or parallax < 40 * noise else "neutral"
         if depth_spread is not None:
-            lines.append(f"The depth network ({depth_name}) agrees with the solved points within {100 * depth_spread:.0f} %.")
+            lines.append(
+                f"The depth network ({depth_name}) agrees with the solved points within {100 * depth_spread:.0f} %."
+                if depth_spread < AT_ODDS
+                else f"The depth network ({depth_name}) and the solved points are at odds: do not trust surfaces."
+            )
     label = state.label[tracks]
     lines.append(
         f"{int((label == LABEL_STATIC).sum())} tracks at rest carry the solve; "
         f"{int((label == LABEL_MOVER).sum())} move on their own and "
         f"{int((label == LABEL_UNRELIABLE).sum())} are unreliable; those were left out."
     )
-    weak = np.nonzero(frame_tracks < 15)[0]
-    if len(weak):
-        numbers = view.tracks.frame_numbers[weak]
-        lines.append(f"{len(weak)} frame(s) rest on fewer than 15 tracks (first: {numbers[0]}); look at them.")
-    blind = np.nonzero(frame_tracks < BLIND_TRACKS)[0]
-    if len(blind):
-        numbers = view.tracks.frame_numbers[blind]
+    numbers = view.tracks.frame_numbers
+    step = int(numbers[1] - numbers[0])
+    joined = ~unjoined
+    if unjoined.any():
         lines.append(
-            f"In {len(blind)} frame(s) (first: {numbers[0]}) next to nothing could be followed: their cameras are guessed, "
-            "and what comes before and after may not fit together."
+            f"Nothing joins frame {ranges(numbers[unjoined], step)} to the others (a cut, a fade, a flash, somebody right in "
+            "front of the lens): the camera is not known there, it only goes on from the frames around. Another shot needs "
+            "a solve of its own."
         )
-    if bridged:
+    weak = np.nonzero((frame_tracks < 15) & joined)[0]
+    if len(weak):
+        lines.append(f"{len(weak)} frame(s) rest on fewer than 15 tracks (first: {numbers[weak[0]]}); look at them.")
+    blind = np.nonzero((frame_tracks < BLIND_TRACKS) & joined)[0]
+    if len(blind):
         lines.append(
-            f"Between {len(bridged)} pair(s) of neighbouring frames the picture jumped "
-            f"(first: frame {view.tracks.frame_numbers[bridged[0]]}); "
+            f"In {len(blind)} frame(s) (first: {numbers[blind[0]]}) next to nothing could be followed: their cameras are "
+            "guessed, and what comes before and after may not fit together."
+        )
+    hidden = (hidden_share(view.tracks, state.label == LABEL_STATIC) > MOSTLY_HIDDEN) & joined
+    if hidden.any():
+        lines.append(
+            f"In frame {ranges(numbers[hidden], step)} most of what is seen before and after is hidden (somebody in front of the "
+            "lens?): the camera may follow what hides it. Look at a prop there, or draw a mask."
+        )
+    jumps = [k for k in bridged if joined[k] and joined[k - 1]]
+    if jumps:
+        lines.append(
+            f"Between {len(jumps)} pair(s) of neighbouring frames the picture jumped (first: frame {numbers[jumps[0]]}); "
             "they were joined by matching descriptors."
         )
-    fast = np.nonzero(median_steps(view) > WHIP_STEP * view.width)[0]
+    fast = np.nonzero((median_steps(view) > WHIP_STEP * view.width) & joined & np.r_[True, joined[:-1]])[0]
     if len(fast):
-        numbers = view.tracks.frame_numbers[fast]
         lines.append(
-            f"The picture races by between frames {numbers[0]} and {numbers[-1]} (a whip pan, a jolt): the blur "
+            f"The picture races by between frames {numbers[fast[0]]} and {numbers[fast[-1]]} (a whip pan, a jolt): the blur "
             "hides small errors there, and the two sides may not fit together exactly. Look at a prop on both sides."
         )
     faint = 0 < contrast_levels < FAINT_LEVELS
     if faint:
         lines.append(
-            f"What the tracks hold on to is faint (it varies by {contrast_levels:.0f} grey levels of 255). Compression leaves "
+            f"What the tracks hold on to is faint (it varies by {contrast_levels:.1f} grey levels of 255). Compression leaves "
             "little of that, tracks stick to what it has left, and errors may be larger than the held-out tracks say. "
             "Brighten dark footage before it is compressed, or solve the camera's original."
         )
@@ -194,9 +220,9 @@ def judge(
         status = "usable"
     else:
         status = "weak"
-    if len(blind):
+    if len(blind) or unjoined.mean() > MOST_UNJOINED:
         status = "weak"
-    if status == "good" and (len(fast) or faint or (motion == "free" and not observable)):
+    if status == "good" and (len(fast) or faint or unjoined.any() or hidden.any() or (motion == "free" and not observable)):
         status = "usable"
     words = {"free": "Camera path solved", "rotation": "Camera rotation solved (tripod)", "static": "Locked-off camera"}[motion]
     tail = {
