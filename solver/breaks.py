@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from .live import Live
@@ -17,7 +18,21 @@ KEPT = 5  # so many: somebody who walks by hides the view for two seconds at mos
 FEWEST = 12  # tracks that tie two pictures together
 TIED = 0.3  # of a picture's tracks: it need not be looked back at any longer
 VANISHED = 0.5  # of a picture's tracks were lost in the middle of it: the camera has not just turned away
+HANDFUL = 0.1  # of the tracks: so few may have survived by chance
+AGREE = 0.5  # of those move as one, if not
 TRIES = (0, 1, 2, 4, 8, 16, 32)  # frames, since the thread snapped, that are compared with the picture before
+
+
+def by_chance(xy: np.ndarray, then: np.ndarray, of: int) -> bool:
+    """Whether so few of so many tracks are left at xy (n, 2), from `then` (n, 2) in the frame before, and go ways so much their
+    own, that they have only found something alike in another picture."""
+    if len(xy) > HANDFUL * of:
+        return False
+    if len(xy) < FEWEST:
+        return True
+    cv2.setRNGSeed(0)
+    agree = cv2.findHomography(then.astype(np.float32), xy.astype(np.float32), cv2.USAC_MAGSAC, 3.0)[1]
+    return agree is None or agree.mean() < AGREE
 
 
 @dataclass

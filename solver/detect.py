@@ -69,6 +69,14 @@ def spread_corners(
     return np.array(chosen, np.float32).reshape(-1, 2)
 
 
+def empty_cells(xy: np.ndarray, width: int, height: int) -> float:
+    """Share of an 8 x 6 grid over the picture without any of the points (n, 2)."""
+    seen = np.zeros((6, 8), bool)
+    column, row = (xy / (width, height) * (8, 6)).astype(int).T
+    seen[np.clip(row, 0, 5), np.clip(column, 0, 7)] = True
+    return 1.0 - float(seen.mean())
+
+
 def image_noise(gray: np.ndarray) -> float:
     """Grey-level deviation of the image's noise (Immerkaer 1996, robust version: median instead of mean)."""
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)

@@ -11,7 +11,7 @@ from .lens_range import LensRange
 from .reconstruct import State, give_depth
 from .resection import point_information
 from .selfcheck import Contender
-from .tracking import TrackedClip
+from .tracked import TrackedClip
 from .types import (
     LABEL_MOVER,
     LABEL_STATIC,

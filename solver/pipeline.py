@@ -16,7 +16,8 @@ from .errors import EXIT_UNSOLVED, HoldfastError
 from .keyframes import KeyframeDepths
 from .parallel import use_cores
 from .preview import Preview
-from .tracking import TrackedClip, Tracker, TrackingOptions, track_clip
+from .tracked import TrackedClip, TrackingOptions
+from .tracking import Tracker, track_clip
 from .types import ClipReader, DepthSource, MaskReader, Progress, Settings, Solution, Tracks
 from .user_tracks import UserTrack, trust, with_errors, with_users
 from .view import ShotView

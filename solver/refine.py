@@ -25,7 +25,7 @@ from .reconstruct import Model, State, all_frames, classify, resect_frames, trim
 from .reconstruction import known_of_lens, reconstruct, still, unknown_lens_held
 from .selfcheck import Contender, HeldOut, decide, fit_held_out, flatten, hold_out, measure, questions, unit_of
 from .steady import steady
-from .tracking import TrackedClip
+from .tracked import TrackedClip
 from .types import LABEL_STATIC, LABEL_UNRELIABLE, ClipInfo, DepthMap, Progress, Settings, Solution
 from .user_tracks import UserTrack, append, describe, trust, with_errors, within
 from .view import ShotView, World

@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 
 from .blur import STREAK_ERROR, StreakMatcher, Streaks, streaks
-from .breaks import FEWEST, BreakWatch
-from .detect import image_noise, spread_corners
+from .breaks import FEWEST, BreakWatch, by_chance
+from .crowd_watch import LOOK_BACK_FRAMES, CrowdWatch
+from .detect import empty_cells, image_noise, spread_corners
 from .elongation import elongation_of
 from .flow import Flow, Picture, follow, lucas_kanade, prepare
 from .live import Live
@@ -25,67 +26,17 @@ from .lost import Expected, Lost, like, seen_again
 from .parallel import ahead, side_by_side
 from .patches import PatchGrid, Refined, Templates, best_known, covariance, make_templates, refine
 from .race import RaceWatch
+from .tracked import TrackedClip, TrackingOptions
 from .types import Tracks
 from .whip import Race, placed
 
-DRAFT_SIDE_PX = 960  # a draft looks at pictures of at most this size
 # Motion per frame from which blur is reckoned with, over the patch radius: streaks may be longer than a third of a patch then.
 FAST_STEP = 1.5
-LOOK_BACK_FRAMES = 6
-# Share of tracks that no one motion of the camera explains over so many frames: 0.2 at most where the set fills the picture,
-# 0.25 and more with people in front, on stages with next to no texture, and in noisy footage.
-CROWD = 0.22
-CROWD_TRACKS = 1.4  # times as many are wanted then,
-ENOUGH_TRACKS = 1000  # up to so many
 PATCHES_AT_ONCE = 400  # more at a time only take more memory
 # Of the lost tracks that are found again 98 in 100 look at least this alike where they are expected, of the others one in five.
 PROMISING_NCC = 0.5
 SAME_SPOT_PX = 3.0  # two tracks so close follow the same thing
 SHARP_ENOUGH_PX = 25.0  # every so many px of streak make a place once more as uncertain as a sharp picture may
-
-
-@dataclass(frozen=True)
-class TrackingOptions:
-    """How hard to look. Lengths in px are at the size that is tracked: the clip's own times `shrink`."""
-
-    tracks_wanted: int = 800
-    patch_radius_px: int = 8
-    lk_window_px: int = 17
-    iterations: int = 4
-    min_ncc: float = 0.80
-    max_backward_px: float = 1.0
-    remember_lost_frames: int = 60
-    shrink: float = 1.0
-    thin_patches: bool = True
-
-    @staticmethod
-    def for_quality(quality: str, width: int, height: int) -> TrackingOptions:
-        """Draft, standard or best at the given size."""
-        wanted = {"draft": 360, "standard": 720, "best": 1600}[quality]
-        shrink = min(1.0, DRAFT_SIDE_PX / max(width, height)) if quality == "draft" else 1.0
-        # patches cover the same part of the picture, within what is affordable
-        size = shrink * np.sqrt(width * height)
-        radius = int(np.clip(round(size / 115), 6, 12))
-        return TrackingOptions(
-            tracks_wanted=wanted,
-            patch_radius_px=radius,
-            lk_window_px=2 * radius + 3,
-            iterations={"draft": 3, "standard": 4, "best": 6}[quality],
-            shrink=shrink,
-            thin_patches=quality != "best",
-        )
-
-
-@dataclass
-class TrackedClip:
-    """Tracks, the colour of each at its first appearance (N, 3) uint8 RGB, and how each pair of neighbours is bridged."""
-
-    tracks: Tracks
-    colour: np.ndarray
-    noise_levels: float
-    contrast_levels: float  # by how much the patches that are followed vary, in the mean; grey levels of 255, 0 without any
-    bridging: np.ndarray  # (F,) tracks that come over from the frame before
-    bridged_by_descriptors: tuple[int, ...]  # frame indices where the motion was too large for Lucas-Kanade
 
 
 @dataclass(frozen=True)
@@ -113,8 +64,7 @@ class Tracker:
         self.breaks = BreakWatch()
         self.scale = np.ones(2)  # the clip's size over the tracked one
         self.next_id = 0
-        self.wanted = options.tracks_wanted
-        self.looked_back: tuple[np.ndarray, np.ndarray] = (np.zeros(0, int), np.zeros((0, 2)))  # ids and places some frames ago
+        self.crowd = CrowdWatch(options.tracks_wanted)
         self.noise = 3.0
         # ids, frame index, xy, sigma, elongation
         self.records: list[tuple[np.ndarray, int, np.ndarray, np.ndarray, np.ndarray]] = []
@@ -145,7 +95,8 @@ class Tracker:
         if ignore is not None:
             self._drop_ignored(ignore)
         if self.index % LOOK_BACK_FRAMES == 0:
-            self._look_for_crowds()
+            raced = self.race.raced_within(LOOK_BACK_FRAMES, self.index)
+            self.crowd.look(self.live, max(picture.gray.shape) / 1280, raced)
         self._replenish(picture, ignore)
         self._place_anew(self.race.keep(self.index, picture, self.live))
         self.breaks.keep(self.index, picture.gray, self.live)
@@ -184,6 +135,8 @@ class Tracker:
             else:
                 found = self._refine(fine, moved.templates, xy[keep], moved.affine)
             good = self._trustworthy(found, self.blur.share * longest if fast or slowed else 0.0)
+            if by_chance(found.xy[good], moved.xy[good], len(live.id)):
+                good[:] = False
             velocity = found.xy - moved.xy
             moved = replace(moved, xy=found.xy, velocity=velocity, affine=found.affine)
             sure = np.nonzero(good)[0]
@@ -194,7 +147,7 @@ class Tracker:
         else:
             self.live = Live.empty()
         self.race.now(fast, self.index, self.last, live)
-        self.lost.remember(live.take(gone), self.index, 2 * self.wanted)
+        self.lost.remember(live.take(gone), self.index, 2 * self.crowd.wanted)
         self.breaks.lost(live.take(gone), fine.shape, self.grid.radius)
         if slowed and self.race.sharp is not None:
             self._rejoin(picture)
@@ -369,28 +322,15 @@ class Tracker:
             keep = ~np.isin(rid, ids)
             self.records[k] = (rid[keep], index, *(w[keep] for w in what))
 
-    def _look_for_crowds(self) -> None:
-        """Where much moves on its own the set shows in few places: it takes more tracks to have enough of it."""
-        ids, xy = self.looked_back
-        _, now, then = np.intersect1d(self.live.id, ids, assume_unique=True, return_indices=True)
-        self.looked_back = self.live.id, self.live.xy
-        raced = self.race.raced_within(LOOK_BACK_FRAMES, self.index)  # streaks are too rough to judge by
-        if len(now) < 30 or self.wanted > self.options.tracks_wanted or raced:
-            return
-        sides = xy[then], self.live.xy[now]
-        threshold_px = max(self.last.gray.shape) / 1280
-        fits = cv2.findFundamentalMat(*sides, cv2.FM_RANSAC, threshold_px, 0.99, 500)[1]
-        plane = cv2.findHomography(*sides, cv2.RANSAC, threshold_px)[1]
-        if max(0.0 if mask is None else mask.mean() for mask in (fits, plane)) < 1 - CROWD:
-            self.wanted = max(self.wanted, min(int(CROWD_TRACKS * self.wanted), ENOUGH_TRACKS))
-
     def _replenish(self, picture: Picture, ignore: np.ndarray | None) -> None:
         image, gray, fine = picture.image, picture.gray, picture.fine
-        wanted = self.wanted // 2 if self.race.racing else self.wanted  # streaks take long, and are placed anew afterwards
+        wanted = (
+            self.crowd.wanted // 2 if self.race.racing else self.crowd.wanted
+        )  # streaks take long, and are placed anew afterwards
         h, w = gray.shape
         n = len(self.live.id)
         since = self.index - self.last_detection
-        cells = self._empty_cells(w, h)
+        cells = empty_cells(self.live.xy, w, h)
         if not (n < 0.35 * wanted or (n < 0.85 * wanted and since >= 5) or (cells > 0.12 and since >= 5) or since >= 15):
             return
         self.last_detection = self.index
@@ -422,15 +362,6 @@ class Tracker:
         blurred = cv2.blur(image, (3, 3)) if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         self.colours.append(blurred[yi, xi][:, ::-1])
         self.live = self.live.join(born)
-
-    def _empty_cells(self, w: int, h: int) -> float:
-        """Share of an 8 x 6 grid without a track."""
-        seen = np.zeros((6, 8), bool)
-        if len(self.live.id):
-            seen[
-                np.clip((self.live.xy[:, 1] / h * 6).astype(int), 0, 5), np.clip((self.live.xy[:, 0] / w * 8).astype(int), 0, 7)
-            ] = True
-        return 1.0 - float(seen.mean())
 
     def _record(
         self, ids: np.ndarray, xy: np.ndarray, sigma: np.ndarray, elongation: np.ndarray, index: int | None = None

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import EXIT_INPUT, HoldfastError
-from .tracking import TrackedClip
+from .tracked import TrackedClip
 from .types import Progress, Solution, Tracks
 from .view import ShotView
 

@@ -232,6 +232,8 @@ def judge(
         "prior": "focal length assumed",
     }[focal_word]
     summary = f"{words}: {held:.2f} px on held-out tracks, {tail}, {status}."
+    if unjoined.any():
+        summary += f" No camera known in {int(unjoined.sum())} of {len(unjoined)} frames."
     lines.append(f"Tracks held out of the solve are {held:.2f} px off (RMS; along edges, where they may slide, counted less).")
     chosen = tuple(
         {"model": c.model.name, "held_out_px": round(c.held.rms_px, 4), "won": c.won, "why": c.why} for c in contenders

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from solver.patches import PatchGrid, bilinear, make_templates, refine, smooth
-from solver.tracking import TrackingOptions, track_clip
+from solver.tracked import TrackingOptions
+from solver.tracking import track_clip
 from solver.view import sample_map
 
 WIDTH, HEIGHT = 480, 270

@@ -1,0 +1,148 @@
+"""Flashes, black frames, passers-by and cuts: what comes after is tied to what was before where it is the same view alone."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from solver.joints import apart, carry_cameras, hidden_share, only_in
+from solver.pipeline import solve
+from solver.tracked import TrackingOptions
+from solver.tracking import track_clip
+from solver.types import Settings, Tracks
+from solver.view import World
+from tests.test_solver_pipeline import Clip, Quiet, pan
+from tests.test_solver_tracking import HEIGHT, WIDTH, drift_of, texture, warped
+
+OPTIONS = TrackingOptions(tracks_wanted=300, patch_radius_px=6)
+GAP = range(14, 17)
+
+
+class Listening(Quiet):
+    """Progress that remembers what it was warned of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes: list[str] = []
+        self.messages: list[str] = []
+
+    def warn(self, code: str, message: str) -> None:
+        """Remember."""
+        self.codes.append(code)
+        self.messages.append(message)
+
+
+def black(image: np.ndarray, k: int) -> np.ndarray:
+    """Nothing at all."""
+    return np.zeros_like(image)
+
+
+def flash(image: np.ndarray, k: int) -> np.ndarray:
+    """Most of the picture burns out."""
+    return np.clip(4.0 * image + 60, 0, 255).astype(np.uint8)
+
+
+def passer_by(image: np.ndarray, k: int) -> np.ndarray:
+    """Somebody's coat, close to the lens and on its way."""
+    there = 60 * (k - GAP[0])
+    coat = texture(77, 700, HEIGHT)[:, there : there + WIDTH].astype(np.uint8)
+    return cv2.cvtColor(coat, cv2.COLOR_GRAY2BGR)
+
+
+def sliding(frames: int, seed: int = 5):
+    """A view that slides by slowly: pictures, and where each is in the source (3, 3)."""
+    rng = np.random.default_rng(2)
+    matrices = [np.array([[1, 0, 120 + 1.5 * i], [0, 1, 120 - 0.5 * i], [0, 0, 1.0]]) for i in range(frames)]
+    source = texture(seed)
+    return [warped(source, m, 2.0, rng) for m in matrices], matrices
+
+
+@pytest.mark.parametrize("hide", [black, flash, passer_by])
+def test_tracks_go_on_after_what_hid_the_view(hide):
+    images, matrices = sliding(34)
+    shown = [hide(image, k) if k in GAP else image for k, image in enumerate(images)]
+    tracks = track_clip(enumerate(shown), None, OPTIONS).tracks
+    before, after = (np.unique(tracks.track[sel]) for sel in (tracks.frame_index < GAP[0], tracks.frame_index > GAP[-1]))
+    both = np.intersect1d(before, after)
+    assert len(both) > 80
+    rows = np.isin(tracks.track, both) & ~np.isin(tracks.frame_index, GAP)
+    seen = replace(tracks, track=tracks.track[rows], frame_index=tracks.frame_index[rows], xy=tracks.xy[rows])
+    assert np.percentile(drift_of(seen, matrices), 90) < 0.3
+
+
+def test_a_cut_ties_nothing():
+    images = sliding(16)[0] + sliding(16, seed=8)[0]
+    tracks = track_clip(enumerate(images), None, OPTIONS).tracks
+    before, after = (np.unique(tracks.track[sel]) for sel in (tracks.frame_index < 16, tracks.frame_index >= 16))
+    assert len(np.intersect1d(before, after)) < 3
+
+
+def test_black_frames_do_not_turn_a_shot_against_itself():
+    images, rotations = pan()
+    shown = [black(image, k) if k in GAP else image for k, image in enumerate(images)]
+    found = solve(Clip(shown, 1001), Settings(threads=1), None, None, Quiet())
+    assert found.verdict.status == "usable"
+    assert any("1015-1017" in line for line in found.verdict.statements)
+    assert "No camera known in 3 of 30 frames" in found.verdict.summary
+    for f in (5, 13, 14, 16, 17, 29):
+        error = found.cam_from_world[f, :3, :3] @ (rotations[f] @ rotations[0].T).T
+        assert np.degrees(np.arccos(np.clip((np.trace(error) - 1) / 2, -1, 1))) < 0.15, f
+
+
+def test_a_cut_is_said_at_once_and_never_called_good():
+    progress = Listening()
+    found = solve(Clip(pan(24)[0] + sliding(12, seed=8)[0]), Settings(threads=1), None, None, progress)
+    assert progress.codes == ["clip.cuts"]
+    assert "24-35" in progress.messages[0]
+    assert found.verdict.status == "weak"
+    assert any("24-35" in line for line in found.verdict.statements)
+    assert np.ptp(found.cam_from_world[23:], axis=0).max() < 1e-9
+
+
+def tracks_of(seen: list[tuple[int, int]], frames: int, without: dict[int, range] | None = None) -> Tracks:
+    """Tracks from first to last frame each (inclusive), some of them without some frames."""
+    rows = [(t, f) for t, (a, b) in enumerate(seen) for f in range(a, b + 1) if f not in (without or {}).get(t, ())]
+    track, frame = np.array(rows).T
+    return Tracks(
+        np.arange(frames), track, frame, np.zeros((len(rows), 2)), np.ones(len(rows)), len(seen), np.zeros((len(rows), 2))
+    )
+
+
+def test_frames_that_too_little_joins_are_apart():
+    frames = np.arange(30)
+    two_shots = tracks_of([(0, 29)] * 4 + [(0, 16)] * 10 + [(17, 29)] * 10, 30)
+    assert (apart(two_shots, np.ones(24)) == (frames > 16)).all()
+    # tracks that are seen on both sides join them, however little is seen in between
+    gap = range(13, 18)
+    joined = [(0, 29)] * 8 + [(0, 12)] * 10 + [(18, 29)] * 10
+    with_gap = tracks_of(joined, 30, dict.fromkeys(range(8), gap))
+    assert (apart(with_gap, np.ones(28)) == np.isin(frames, gap)).all()
+    # somebody who hides the view is seen on both sides as well, but there the cameras do not explain him
+    passing = tracks_of(joined + [(8, 22)] * 20, 30, dict.fromkeys(range(8), gap))
+    holds = (passing.track < 28) | np.isin(passing.frame_index, gap)
+    assert not apart(passing, np.ones(48)).any()
+    assert (apart(passing, np.ones(48), holds) == np.isin(frames, gap)).all()
+    # tracks that count double are as good as twice as many
+    assert not apart(two_shots, np.r_[np.full(4, 2.0), np.ones(20)]).any()
+
+
+def test_what_hides_the_view_is_counted():
+    tracks = tracks_of([(0, 9)] * 10, 10, {t: range(4, 6) for t in range(7)})
+    assert hidden_share(tracks, np.ones(10, bool)).tolist() == pytest.approx([0, 0, 0, 0, 0.7, 0.7, 0, 0, 0, 0])
+    assert only_in(tracks_of([(0, 9), (3, 5)], 10), np.isin(np.arange(10), range(3, 7))).tolist() == [False, True]
+
+
+def test_cameras_go_on_from_those_around():
+    world = World.blank(8, 1, 500.0)
+    turn = Rotation.from_euler("y", np.arange(8) * 2.0, degrees=True).as_matrix()
+    centre = np.c_[np.arange(8.0), np.zeros((8, 2))]
+    world.rotation[:], world.translation[:] = turn, -np.einsum("fij,fj->fi", turn, centre)
+    gone = np.isin(np.arange(8), [3, 4, 7])
+    world.rotation[gone], world.translation[gone], world.log_focal[gone] = np.eye(3), 9.0, 0.0
+    carry_cameras(world, gone)
+    assert np.allclose(world.rotation[:7], turn[:7])
+    assert np.allclose([world.centre(f) for f in range(7)], centre[:7])
+    assert np.allclose(world.rotation[7], turn[6]) and np.allclose(world.centre(7), centre[6])
+    assert np.allclose(world.log_focal, np.log(500.0))
