@@ -11,6 +11,7 @@ from .gap import bridge_prediction
 from .patches import smooth
 
 SMOOTHING_PX = 0.7
+SAME_LIGHT = 0.05  # of the brightness and the contrast: content that comes and goes changes them by so much
 HALVE_FROM_PX = 900  # pictures at least so wide or high are halved for Lucas-Kanade
 
 
@@ -40,6 +41,18 @@ def prepare(image: np.ndarray, shrink: float) -> Picture:
     return Picture(image, gray, coarse, 0.5 if halved else 1.0, smooth(gray, SMOOTHING_PX), scale)
 
 
+def like(picture: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """A grey picture (H, W) uint8 as bright and as contrasty as another: Lucas-Kanade takes a change of light for motion.
+
+    One that is that already, nearly, stays as it is.
+    """
+    (mean, spread), (its_mean, its_spread) = (np.maximum(cv2.meanStdDev(p), 1.0).ravel() for p in (picture, other))
+    gain = its_spread / spread
+    if max(abs(gain - 1), abs(its_mean / mean - 1)) < SAME_LIGHT:
+        return picture
+    return cv2.addWeighted(picture, gain, picture, 0.0, its_mean - gain * mean)
+
+
 @dataclass(frozen=True)
 class Flow:
     """Where points went: xy (n, 2) px, ok (n,) whether they were found; by_descriptors: too far for Lucas-Kanade alone."""
@@ -59,9 +72,10 @@ def lucas_kanade(
     shrink = np.float32(now.coarse_scale)
     from_xy = ((xy + 0.5) * shrink - 0.5).astype(np.float32)
     window = (2 * round((0.65 if shrink < 1 else 1.0) * window_px / 2) + 1,) * 2
+    before_coarse = like(before.coarse, now.coarse)
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.03)
     found, status, _ = cv2.calcOpticalFlowPyrLK(
-        before.coarse,
+        before_coarse,
         now.coarse,
         from_xy,
         ((guess + 0.5) * shrink - 0.5).astype(np.float32),
@@ -73,7 +87,7 @@ def lucas_kanade(
     # Backwards from the found place the start is close: no need to begin with coarse levels.
     back, status2, _ = cv2.calcOpticalFlowPyrLK(
         now.coarse,
-        before.coarse,
+        before_coarse,
         found,
         from_xy.copy(),
         winSize=window,

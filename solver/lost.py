@@ -103,13 +103,6 @@ def seen_again(known: Live, before: np.ndarray, now: np.ndarray, window_px: int)
     return Expected(expected.rows, near.astype(np.float64), expected.warp).take(np.nonzero(ok.ravel())[0])
 
 
-def like(picture: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """A grey picture (H, W) uint8 as bright and as contrasty as another: Lucas-Kanade takes a change of light for motion."""
-    (mean, spread), (its_mean, its_spread) = ((float(p.mean()), float(p.std())) for p in (picture, other))
-    gain = its_spread / max(spread, 1.0)
-    return cv2.convertScaleAbs(picture, alpha=gain, beta=its_mean - gain * mean)
-
-
 def _carried(xy: np.ndarray, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points (n, 2) and warps (n, 2, 2) by an affine fit to how the nearest of source (m, 2) went to target (m, 2), at
     least NEIGHBOURS of them."""

@@ -20,9 +20,9 @@ from .breaks import FEWEST, BreakWatch, by_chance
 from .crowd_watch import LOOK_BACK_FRAMES, CrowdWatch
 from .detect import empty_cells, image_noise, spread_corners
 from .elongation import elongation_of
-from .flow import Flow, Picture, follow, lucas_kanade, prepare
+from .flow import Flow, Picture, follow, like, lucas_kanade, prepare
 from .live import Live
-from .lost import Expected, Lost, like, seen_again
+from .lost import Expected, Lost, seen_again
 from .parallel import ahead, side_by_side
 from .patches import PatchGrid, Refined, Templates, best_known, covariance, make_templates, refine
 from .race import RaceWatch
