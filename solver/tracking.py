@@ -21,6 +21,7 @@ from .crowd_watch import LOOK_BACK_FRAMES, CrowdWatch
 from .detect import empty_cells, image_noise, spread_corners
 from .elongation import elongation_of
 from .flow import Flow, Picture, follow, like, lucas_kanade, prepare
+from .focus import FocusWatch
 from .live import Live
 from .lost import Expected, Lost, seen_again
 from .parallel import ahead, side_by_side
@@ -62,6 +63,7 @@ class Tracker:
         self.blur = StreakMatcher(options.patch_radius_px, self._refine)
         self.race = RaceWatch()
         self.breaks = BreakWatch()
+        self.focus = FocusWatch(options.patch_radius_px, self._refine)
         self.scale = np.ones(2)  # the clip's size over the tracked one
         self.next_id = 0
         self.crowd = CrowdWatch(options.tracks_wanted)
@@ -100,6 +102,7 @@ class Tracker:
         self._replenish(picture, ignore)
         self._place_anew(self.race.keep(self.index, picture, self.live))
         self.breaks.keep(self.index, picture.gray, self.live)
+        self.focus.keep(self.index, picture.fine, self.live)
         if len(self.live.id):
             self.contrasts.append(float(np.median(self.live.templates.contrast)))
         self.last = picture
@@ -134,6 +137,8 @@ class Tracker:
                 found = replace(found, affine=found.affine @ moved.affine)
             else:
                 found = self._refine(fine, moved.templates, xy[keep], moved.affine)
+                if self.focus.look(picture.coarse):
+                    found = self.focus.improve(found, self.index, moved, xy[keep], fine)
             good = self._trustworthy(found, self.blur.share * longest if fast or slowed else 0.0)
             if by_chance(found.xy[good], moved.xy[good], len(live.id)):
                 good[:] = False
@@ -142,7 +147,8 @@ class Tracker:
             sure = np.nonzero(good)[0]
             self.live = moved.take(sure)
             self._record(self.live.id, self.live.xy, found.sigma_px[sure], found.elongation[sure])
-            self._renew_references(fine, slowed)
+            if not self.focus.lost:
+                self._renew_references(fine, slowed)
             gone = np.r_[gone, keep[~good]]
         else:
             self.live = Live.empty()
