@@ -1,7 +1,7 @@
 """Pictures out of focus: as sharp as the last one in focus is, what is seen there does not look like it any longer.
 
-Patches that are compared across a change of focus come to rest where their blurred surroundings pull them. So while a picture shows
-less detail, its points are matched with the last sharp one, blurred as much; one that shows more detail is blurred itself.
+Patches that are compared across a change of focus come to rest where their blurred surroundings pull them. So while a picture
+shows less detail, its points are matched with the last sharp one, blurred as much; one that shows more is blurred itself.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ class FocusWatch:
     def __init__(self, radius_px: int, refine: Callable[..., Refined]) -> None:
         self.radius_px, self._refine = radius_px, refine
         self.step = 0  # of BLURS_PX; below 0 the picture is sharper than the one that was in focus
-        self.began = -1  # frame of the last loss of focus
         self._sharp: Sharp | None = None
         self._detail = 0.0
 
@@ -68,7 +67,7 @@ class FocusWatch:
         self._detail = detail(coarse)
         return self.lost or (self._sharp is not None and self._detail < LESS_DETAIL * self._sharp.detail)
 
-    def improve(self, found: Refined, index: int, moved: Live, xy: np.ndarray, fine: np.ndarray) -> Refined:
+    def improve(self, found: Refined, moved: Live, xy: np.ndarray, fine: np.ndarray) -> Refined:
         """Places (as `found` by the tracks' own looks) of tracks that the sharp picture shows, as it would show them if it were
         as blurred. moved: the tracks in the frame before; xy (n, 2): about where they are now."""
         sharp = self._sharp
@@ -85,8 +84,6 @@ class FocusWatch:
             self.step = steps[best]
         if not self.lost:
             return found
-        if before == 0:
-            self.began = index
         there = self._match(self.step, its, xy[rows], start, fine)
         out = Refined(*(getattr(found, name).copy() for name in Refined.__dataclass_fields__))
         for name in ("xy", "ncc", "sigma_px", "elongation", "step_px"):

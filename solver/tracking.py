@@ -138,7 +138,7 @@ class Tracker:
             else:
                 found = self._refine(fine, moved.templates, xy[keep], moved.affine)
                 if self.focus.look(picture.coarse):
-                    found = self.focus.improve(found, self.index, moved, xy[keep], fine)
+                    found = self.focus.improve(found, moved, xy[keep], fine)
             good = self._trustworthy(found, self.blur.share * longest if fast or slowed else 0.0)
             if by_chance(found.xy[good], moved.xy[good], len(live.id)):
                 good[:] = False
@@ -330,9 +330,8 @@ class Tracker:
 
     def _replenish(self, picture: Picture, ignore: np.ndarray | None) -> None:
         image, gray, fine = picture.image, picture.gray, picture.fine
-        wanted = (
-            self.crowd.wanted // 2 if self.race.racing else self.crowd.wanted
-        )  # streaks take long, and are placed anew afterwards
+        # what begins in streaks or out of focus is worth little
+        wanted = self.crowd.wanted // 2 if self.race.racing or self.focus.lost else self.crowd.wanted
         h, w = gray.shape
         n = len(self.live.id)
         since = self.index - self.last_detection
