@@ -85,6 +85,7 @@ def assemble(
         depth_spread,
         tracked.bridged_by_descriptors,
         tracked.contrast_levels,
+        tracked.detail,
     )
     progress("check", 1, 1)
     pose = np.tile(np.eye(4), (view.frame_count, 1, 1))

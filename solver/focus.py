@@ -55,17 +55,21 @@ class FocusWatch:
         self.radius_px, self._refine = radius_px, refine
         self.step = 0  # of BLURS_PX; below 0 the picture is sharper than the one that was in focus
         self._sharp: Sharp | None = None
-        self._detail = 0.0
+        self.details: list[float] = []  # of all frames so far
 
     @property
     def lost(self) -> bool:
         """Whether the picture of the moment is out of focus."""
         return self.step != 0
 
-    def look(self, coarse: np.ndarray) -> bool:
-        """Whether a picture may be blurred otherwise than the one in focus."""
-        self._detail = detail(coarse)
-        return self.lost or (self._sharp is not None and self._detail < LESS_DETAIL * self._sharp.detail)
+    def look(self, coarse: np.ndarray) -> None:
+        """Take the picture of the moment (H, W) uint8."""
+        self.details.append(detail(coarse))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the picture of the moment may be more blurred than the one in focus."""
+        return self.lost or (self._sharp is not None and self.details[-1] < LESS_DETAIL * self._sharp.detail)
 
     def improve(self, found: Refined, moved: Live, xy: np.ndarray, fine: np.ndarray) -> Refined:
         """Places (as `found` by the tracks' own looks) of tracks that the sharp picture shows, as it would show them if it were
@@ -96,9 +100,9 @@ class FocusWatch:
         sharp = self._sharp
         if self.lost or len(live.id) < FEWEST:
             return
-        good = sharp is None or self._detail > MORE_DETAIL * sharp.detail or index - sharp.index >= 4 * EVERY_FRAMES
+        good = sharp is None or self.details[-1] > MORE_DETAIL * sharp.detail or index - sharp.index >= 4 * EVERY_FRAMES
         if good and (sharp is None or index - sharp.index >= EVERY_FRAMES):
-            self._sharp = Sharp(index, fine, self._detail, live.id, live.xy, live.affine)
+            self._sharp = Sharp(index, fine, self.details[-1], live.id, live.xy, live.affine)
 
     def _match(self, step: int, rows: np.ndarray, xy: np.ndarray, affine: np.ndarray, fine: np.ndarray) -> Refined:
         """Tracks (rows) of the sharp picture in one that is this much more blurred, or less."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -53,3 +53,4 @@ class TrackedClip:
     contrast_levels: float  # by how much the patches that are followed vary, in the mean; grey levels of 255, 0 without any
     bridging: np.ndarray  # (F,) tracks that come over from the frame before
     bridged_by_descriptors: tuple[int, ...]  # frame indices where the motion was too large for Lucas-Kanade
+    detail: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (F,) how much of each frame is fine detail; none: not known

@@ -83,6 +83,7 @@ class Tracker:
         """Take the next frame; ignore: (H, W) bool of the clip's size, or None; upcoming: the frame after it, where known."""
         self.index += 1
         self.scale = picture.scale
+        self.focus.look(picture.coarse)
         if ignore is not None and self.options.shrink < 1:
             ignore = cv2.resize(ignore.astype(np.uint8), picture.gray.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
         if self.index == 0:
@@ -102,7 +103,8 @@ class Tracker:
         self._replenish(picture, ignore)
         self._place_anew(self.race.keep(self.index, picture, self.live))
         self.breaks.keep(self.index, picture.gray, self.live)
-        self.focus.keep(self.index, picture.fine, self.live)
+        if not self.race.racing:
+            self.focus.keep(self.index, picture.fine, self.live)
         if len(self.live.id):
             self.contrasts.append(float(np.median(self.live.templates.contrast)))
         self.last = picture
@@ -137,7 +139,7 @@ class Tracker:
                 found = replace(found, affine=found.affine @ moved.affine)
             else:
                 found = self._refine(fine, moved.templates, xy[keep], moved.affine)
-                if self.focus.look(picture.coarse):
+                if self.focus.doubtful:
                     found = self.focus.improve(found, moved, xy[keep], fine)
             good = self._trustworthy(found, self.blur.share * longest if fast or slowed else 0.0)
             if by_chance(found.xy[good], moved.xy[good], len(live.id)):
@@ -407,7 +409,9 @@ class Tracker:
         tracks = Tracks(np.asarray(frame_numbers), track.astype(np.int32), index, xy + 0.5, sigma, len(kept), elongation)
         self.thread.shutdown()
         contrast = float(np.median(self.contrasts)) if self.contrasts else 0.0
-        return TrackedClip(tracks, colour, self.noise, contrast, np.array(self.bridging), tuple(self.bridged))
+        return TrackedClip(
+            tracks, colour, self.noise, contrast, np.array(self.bridging), tuple(self.bridged), np.array(self.focus.details)
+        )
 
 
 def track_clip(

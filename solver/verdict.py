@@ -15,6 +15,7 @@ from .view import ShotView
 WHIP_STEP = 0.05  # of the picture's width from one frame to the next
 BLIND_TRACKS = 6  # fewer tracks at rest do not hold a camera
 MOST_UNJOINED = 0.1  # of the frames: a flash or a passer-by; more is another shot
+SOFT, SOFT_FRAMES = 0.45, 5  # detail against the sharp frames; shaken cameras of real clips go down to a half of it
 AT_ODDS = 0.5  # spread of the network's depth about that of the points
 MOSTLY_HIDDEN = 0.5  # people who fill 40 % of the picture hide an eighth of the tracks, the streaks of a whip pan 0.4
 # Patches vary by 4 to 6.4 grey levels of 255 where the exposure falls to an eighth in a shot, by 7.6 and more in other footage.
@@ -71,8 +72,10 @@ def judge(
     depth_spread: float | None,
     bridged: tuple[int, ...],
     contrast_levels: float = 0.0,
+    detail: np.ndarray | None = None,
 ) -> Verdict:
-    """The verdict on a finished solve. contrast_levels: of what the tracks hold on to, grey levels of 255 (0: not known)."""
+    """The verdict on a finished solve. contrast_levels: of what the tracks hold on to, grey levels of 255 (0: not known);
+    unjoined (F,) bool: frames apart from the rest; detail (F,): how much of each frame is fine detail (none: not known)."""
     state, model = winner.state, winner.model
     world = state.world
     focal = float(np.exp(np.median(world.log_focal)))
@@ -206,6 +209,15 @@ def judge(
             f"The picture races by between frames {numbers[fast[0]]} and {numbers[fast[-1]]} (a whip pan, a jolt): the blur "
             "hides small errors there, and the two sides may not fit together exactly. Look at a prop on both sides."
         )
+    soft = np.zeros(len(numbers), bool)
+    if detail is not None and len(detail) == len(numbers):
+        soft = (detail < SOFT * np.percentile(detail, 90)) & joined & ~np.isin(np.arange(len(numbers)), fast)
+    blurred = soft.sum() >= SOFT_FRAMES
+    if blurred:
+        lines.append(
+            f"Frame {ranges(numbers[soft], step)} is out of focus or blurred: what is followed there is less sure, most of all "
+            "where a shot begins like that. Look at a prop there."
+        )
     faint = 0 < contrast_levels < FAINT_LEVELS
     if faint:
         lines.append(
@@ -222,7 +234,9 @@ def judge(
         status = "weak"
     if len(blind) or unjoined.mean() > MOST_UNJOINED:
         status = "weak"
-    if status == "good" and (len(fast) or faint or unjoined.any() or hidden.any() or (motion == "free" and not observable)):
+    if status == "good" and (
+        len(fast) or faint or blurred or unjoined.any() or hidden.any() or (motion == "free" and not observable)
+    ):
         status = "usable"
     words = {"free": "Camera path solved", "rotation": "Camera rotation solved (tripod)", "static": "Locked-off camera"}[motion]
     tail = {
