@@ -1,4 +1,5 @@
-"""The same shots as other people would have shot them: noisier, darker, smaller, shorter, upright, the other way round.
+"""The same shots as other people would have shot them: noisier, darker, smaller, shorter, upright, the other way round; in
+flickering light, with the focus pulled, with frames missing, with what an editor burns in.
 
 A shot's name with a plus and a treatment (`actors+dark`, `clips/truck+half`) stands for it treated so, with the truth to match;
 `+worn` for all treatments, one after the other. Made once into .cache/bench/worn. Noise is that of a small sensor in poor light,
@@ -39,6 +40,40 @@ def _noisy(frames: np.ndarray, rng: np.random.Generator, deviation: float, gain:
         noise = cv2.GaussianBlur(rng.normal(size=frame.shape[:2]).astype(np.float32), (0, 0), 0.8)
         noise *= deviation / noise.std()
         out[i] = np.clip(frame * gain(i / len(frames)) + noise[..., None], 0, 255)
+    return out
+
+
+def _flickering(frames: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
+    """Light that comes and goes by up to a third from frame to frame."""
+    k = np.arange(len(frames))
+    gain = 1 + 0.35 * np.sin(0.9 * k) * (0.5 + 0.5 * np.sin(0.21 * k))
+    return np.stack([np.clip(f * g, 0, 255).astype(np.uint8) for f, g in zip(frames, gain, strict=True)])
+
+
+def _focus_pulled(frames: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
+    """Out of focus in the middle of the shot, by 10 px in a picture 1920 wide, and back."""
+    place = np.linspace(-1, 1, len(frames))
+    blur = 10 * frames.shape[2] / 1920 * np.exp(-((place / 0.4) ** 2))
+    return np.stack([cv2.GaussianBlur(f, (0, 0), b) if b > 0.2 else f for f, b in zip(frames, blur, strict=True)])
+
+
+def _frames_lost(frames: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
+    """Two black frames in the middle."""
+    out = frames.copy()
+    out[len(out) // 2 : len(out) // 2 + 2] = 0
+    return out
+
+
+def _burnt_in(frames: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
+    """Black bars above and below, and a line of text in each that counts the frames."""
+    height = frames.shape[1]
+    bar = round(0.12 * height)
+    out = frames.copy()
+    out[:, :bar] = out[:, -bar:] = 0
+    font, size, thick = cv2.FONT_HERSHEY_SIMPLEX, 0.018 * bar, max(1, bar // 30)
+    for k, frame in enumerate(out):
+        cv2.putText(frame, f"SC 24 TK 3  01:02:03:{k:02d}", (bar, round(0.65 * bar)), font, size, (230,) * 3, thick)
+        cv2.putText(frame, "PROPERTY OF THE STUDIO", (bar, height - round(0.35 * bar)), font, size, (230,) * 3, thick)
     return out
 
 
@@ -91,6 +126,10 @@ TREATMENTS = {
     "half": Treatment(lambda f, _: f[len(f) // 2 :], _half),
     "back": Treatment(lambda f, _: f[::-1], _back),
     "upright": Treatment(lambda f, _: np.rot90(f, -1, (1, 2)), _upright),
+    "flicker": Treatment(_flickering),
+    "focus": Treatment(_focus_pulled),
+    "black": Treatment(_frames_lost),
+    "slate": Treatment(_burnt_in),
 }
 
 
