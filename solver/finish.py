@@ -103,6 +103,7 @@ def assemble(
         "points": int(len(track_ids)),
         "fewest_tracks_in_a_frame": int(fit["frame_tracks"].min()),
         "fewest_bridging_tracks": int(bridging.min()),
+        "frames_without_camera": [int(n) for n in view.tracks.frame_numbers[unjoined]],
         "parallax_px": round(parallax, 3),
         "steadied_px": round(state.steadied_px, 4),
         "noise_levels": round(float(tracked.noise_levels), 3),

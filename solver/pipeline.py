@@ -106,7 +106,7 @@ def warn_of_cuts(tracks: Tracks, unjoined: np.ndarray, progress: Progress) -> No
         step = int(numbers[1] - numbers[0])
         progress.warn(
             "clip.cuts",
-            f"Frame {ranges(numbers[others], step)} seems to be another shot than {ranges(numbers[~unjoined], step)}: there is a "
+            f"Frames {ranges(numbers[others], step)} seem to be another shot than {ranges(numbers[~unjoined], step)}: there is a "
             "cut, or something hides all of the picture. One camera is solved, that of the latter; solve other shots by "
             "themselves (first and last frame in the settings).",
         )

@@ -22,6 +22,11 @@ MOSTLY_HIDDEN = 0.5  # people who fill 40 % of the picture hide an eighth of the
 FAINT_LEVELS = 7.0
 
 
+def in_words(numbers: np.ndarray, step: int) -> str:
+    """'frame 7', 'frames 3, 7-9': these frames, of a clip that is numbered in such steps."""
+    return ("frame " if len(numbers) == 1 else "frames ") + ranges(numbers.tolist(), step)
+
+
 def median_steps(view: ShotView) -> np.ndarray:
     """(F,) median motion of the tracks from the frame before, px."""
     t = view.tracks
@@ -178,7 +183,7 @@ def judge(
     joined = ~unjoined
     if unjoined.any():
         lines.append(
-            f"Nothing joins frame {ranges(numbers[unjoined], step)} to the others (a cut, a fade, a flash, somebody right in "
+            f"Nothing joins {in_words(numbers[unjoined], step)} to the others (a cut, a fade, a flash, somebody right in "
             "front of the lens): the camera is not known there, it only goes on from the frames around. Another shot needs "
             "a solve of its own."
         )
@@ -194,7 +199,7 @@ def judge(
     hidden = (hidden_share(view.tracks, state.label == LABEL_STATIC) > MOSTLY_HIDDEN) & joined
     if hidden.any():
         lines.append(
-            f"In frame {ranges(numbers[hidden], step)} most of what is seen before and after is hidden (somebody in front of the "
+            f"In {in_words(numbers[hidden], step)} most of what is seen before and after is hidden (somebody in front of the "
             "lens?): the camera may follow what hides it. Look at a prop there, or draw a mask."
         )
     jumps = [k for k in bridged if joined[k] and joined[k - 1]]
@@ -215,8 +220,8 @@ def judge(
     blurred = soft.sum() >= SOFT_FRAMES
     if blurred:
         lines.append(
-            f"Frame {ranges(numbers[soft], step)} is out of focus or blurred: what is followed there is less sure, most of all "
-            "where a shot begins like that. Look at a prop there."
+            f"The picture is out of focus or blurred in {in_words(numbers[soft], step)}: what is followed there is less sure, "
+            "most of all where a shot begins like that. Look at a prop there."
         )
     faint = 0 < contrast_levels < FAINT_LEVELS
     if faint:

@@ -86,6 +86,7 @@ def test_black_frames_do_not_turn_a_shot_against_itself():
     assert found.verdict.status == "usable"
     assert any("1015-1017" in line for line in found.verdict.statements)
     assert "No camera known in 3 of 30 frames" in found.verdict.summary
+    assert found.quality["frames_without_camera"] == [1015, 1016, 1017]
     for f in (5, 13, 14, 16, 17, 29):
         error = found.cam_from_world[f, :3, :3] @ (rotations[f] @ rotations[0].T).T
         assert np.degrees(np.arccos(np.clip((np.trace(error) - 1) / 2, -1, 1))) < 0.15, f
