@@ -6,7 +6,7 @@ import numpy as np
 
 from .bundle_model import project
 from .fuse import align_maps
-from .joints import apart, carry_cameras, hidden_share, only_in
+from .joints import FEWEST, FEWEST_TURNING, apart, carry_cameras, hidden_share, only_in
 from .lens_range import LensRange
 from .reconstruct import State, give_depth
 from .resection import point_information
@@ -52,7 +52,7 @@ def assemble(
     state, model = winner.state, winner.model
     world = state.world
     everything = np.arange(view.frame_count)
-    unjoined = leave_apart(view, state)
+    unjoined = leave_apart(view, state, FEWEST if model.translation else FEWEST_TURNING)
     parallax = parallax_px(view, state, everything, tracks) if model.translation else 0.0
     if not model.translation:
         give_depth(view, world)
@@ -153,11 +153,11 @@ def assemble(
     )
 
 
-def leave_apart(view: ShotView, state: State) -> np.ndarray:
-    """(F,) bool: frames that nothing joins to the rest of the shot. Their cameras go on from those around them, and what is seen
-    there alone is not part of the scene."""
+def leave_apart(view: ShotView, state: State, fewest: int) -> np.ndarray:
+    """(F,) bool: frames that too little (`fewest` tracks) joins to the rest of the shot. Their cameras go on from those around
+    them, and what is seen there alone is not part of the scene."""
     static = (state.label == LABEL_STATIC) & state.world.known
-    unjoined = apart(view.tracks, static * np.where(view.trusted, TRUSTED, 1.0), holding(view, state))
+    unjoined = apart(view.tracks, static * np.where(view.trusted, TRUSTED, 1.0), holding(view, state), fewest)
     unjoined |= hidden_share(view.tracks, static) > VEILED
     if unjoined.any():
         carry_cameras(state.world, unjoined)

@@ -117,5 +117,6 @@ class FocusWatch:
             blur = BLURS_PX[step]
             grid = PatchGrid(int(round(self.radius_px + 1.5 * blur)))
             image = cv2.GaussianBlur(sharp.fine, (0, 0), blur) if blur else sharp.fine
-            sharp.templates[step] = make_templates(image, sharp.xy, grid), grid
+            near = {k: known for k, known in sharp.templates.items() if abs(k - step) < 3}  # they are large
+            sharp.templates = near | {step: (make_templates(image, sharp.xy, grid), grid)}
         return sharp.templates[step]

@@ -10,11 +10,11 @@ from scipy.spatial.transform import Rotation, Slerp
 from .types import Tracks
 from .view import World
 
-FEWEST = 6  # tracks that two stretches of a shot must share to be one
+FEWEST, FEWEST_TURNING = 6, 3  # tracks that two stretches of a shot must share to be one; where the camera only turns
 SEEN = 4  # times on either side, for a track to tie two frames together
 
 
-def apart(tracks: Tracks, weight: np.ndarray, holds: np.ndarray | None = None) -> np.ndarray:
+def apart(tracks: Tracks, weight: np.ndarray, holds: np.ndarray | None = None, fewest: int = FEWEST) -> np.ndarray:
     """(F,) bool: frames that are not joined to most of the others by tracks that count as `weight` (N,) says (0: not at all).
 
     Neighbouring frames that share enough make a stretch, stretches that share enough belong together, and the largest such group
@@ -31,7 +31,7 @@ def apart(tracks: Tracks, weight: np.ndarray, holds: np.ndarray | None = None) -
     known = (before[linked] >= np.minimum(SEEN, frame[linked])) & (since[linked] >= np.minimum(SEEN, frames - frame[linked]))
     linked = linked[known]
     shared = np.bincount(frame[linked], weight[track[linked]], minlength=frames)
-    stretch = np.cumsum(np.r_[0, shared[1:] < FEWEST])
+    stretch = np.cumsum(np.r_[0, shared[1:] < fewest])
     count = int(stretch[-1]) + 1
     if count == 1:
         return np.zeros(frames, bool)
@@ -40,7 +40,7 @@ def apart(tracks: Tracks, weight: np.ndarray, holds: np.ndarray | None = None) -
     length = np.bincount(stretch)
     seen.data = (seen.data >= np.minimum(SEEN, np.repeat(length, np.diff(seen.indptr)))).astype(float)
     together = (seen * weight) @ seen.T
-    group = connected_components(together >= FEWEST, directed=False)[1]
+    group = connected_components(together >= fewest, directed=False)[1]
     size = np.bincount(group[stretch])
     return group[stretch] != int(size.argmax())
 
