@@ -53,6 +53,7 @@ class BreakWatch:
 
     def __init__(self) -> None:
         self._kept: list[Kept] = []
+        self._last: list[Kept] = []  # the frame before
         self._before: Kept | None = None
         self._frames = 0
 
@@ -62,18 +63,19 @@ class BreakWatch:
         there = gone.xy + gone.velocity
         edge = margin_px + np.hypot(*gone.velocity.T)[:, None]
         inside = ((there > edge) & (there < np.array([w, h]) - 1 - edge)).all(axis=1)
-        for kept in [*self._kept, *([self._before] if self._before else [])]:
+        for kept in [*self._kept, *self._last, *([self._before] if self._before else [])]:
             kept.vanished |= np.isin(kept.live.id, gone.id[inside])
 
     def keep(self, index: int, gray: np.ndarray, live: Live) -> None:
-        """Take a frame as it is left, where it is time for the next one."""
-        if index % SPACING_FRAMES == 0 and self._before is None and len(live.id) >= 2 * FEWEST:
-            self._kept = [*self._kept[1 - KEPT :], Kept(gray, live, np.zeros(len(live.id), bool))]
+        """Take a frame as it is left."""
+        self._last = [Kept(gray, live, np.zeros(len(live.id), bool))] if len(live.id) >= 2 * FEWEST else []
+        if index % SPACING_FRAMES == 0 and self._before is None:
+            self._kept = self._kept[1 - KEPT :] + self._last
 
     def look_back(self, live: Live) -> Kept | None:
         """The picture whose tracks should be looked for in the frame of the moment; None: none."""
         if self._before is None:
-            snapped = [k for k in self._kept if k.in_common(live) < FEWEST and k.vanished.mean() > VANISHED]
+            snapped = [k for k in self._kept + self._last if k.in_common(live) < FEWEST and k.vanished.mean() > VANISHED]
             if not snapped:
                 return None
             self._before, self._kept, self._frames = max(snapped, key=lambda k: k.vanished.sum()), [], -1
