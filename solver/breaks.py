@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from .gap import plane_motion
 from .live import Live
 
 SPACING_FRAMES = 12  # from one picture that is kept to the next
@@ -30,8 +30,7 @@ def by_chance(xy: np.ndarray, then: np.ndarray, of: int) -> bool:
         return False
     if len(xy) < FEWEST:
         return True
-    cv2.setRNGSeed(0)
-    agree = cv2.findHomography(then.astype(np.float32), xy.astype(np.float32), cv2.USAC_MAGSAC, 3.0)[1]
+    agree = plane_motion(then, xy)[1]
     return agree is None or agree.mean() < AGREE
 
 

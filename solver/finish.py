@@ -6,7 +6,7 @@ import numpy as np
 
 from .bundle_model import project
 from .fuse import align_maps
-from .joints import FEWEST, FEWEST_TURNING, apart, carry_cameras, hidden_share, only_in
+from .joints import FEWEST, FEWEST_TURNING, apart, hidden_share, only_in
 from .lens_range import LensRange
 from .reconstruct import State, give_depth
 from .resection import point_information
@@ -159,8 +159,10 @@ def leave_apart(view: ShotView, state: State, fewest: int) -> np.ndarray:
     static = (state.label == LABEL_STATIC) & state.world.known
     unjoined = apart(view.tracks, static * np.where(view.trusted, TRUSTED, 1.0), holding(view, state), fewest)
     unjoined |= hidden_share(view.tracks, static) > VEILED
+    if unjoined.any() and not unjoined.all():
+        for frame in np.nonzero(unjoined)[0]:
+            state.world.carry_over(int(frame), np.nonzero(~unjoined)[0])
     if unjoined.any():
-        carry_cameras(state.world, unjoined)
         state.label[only_in(view.tracks, unjoined) & static] = LABEL_UNRELIABLE
     return unjoined
 

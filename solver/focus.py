@@ -7,7 +7,7 @@ shows less detail, its points are matched with the last sharp one, blurred as mu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import cv2
 import numpy as np
@@ -89,7 +89,7 @@ class FocusWatch:
         if not self.lost:
             return found
         there = self._match(self.step, its, xy[rows], start, fine)
-        out = Refined(*(getattr(found, name).copy() for name in Refined.__dataclass_fields__))
+        out = Refined(*(getattr(found, f.name).copy() for f in fields(Refined)))
         for name in ("xy", "ncc", "sigma_px", "elongation", "step_px"):
             getattr(out, name)[rows] = getattr(there, name)
         out.affine[rows] = there.affine @ sharp.affine[its]

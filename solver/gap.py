@@ -26,6 +26,13 @@ def carry_warp(homography: np.ndarray, xy: np.ndarray) -> np.ndarray:
     return (homography[None, :2, :2] - image[:, :, None] * homography[None, 2:, :2]) / q[:, 2, None, None]
 
 
+def plane_motion(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Homography (3, 3) from points (n, 2) to points (n, 2), four at least, and which of them follow it (n, 1); None where there
+    is none."""
+    cv2.setRNGSeed(0)
+    return cv2.findHomography(source.astype(np.float32), target.astype(np.float32), cv2.USAC_MAGSAC, 3.0)
+
+
 def bridge(before: np.ndarray, after: np.ndarray) -> np.ndarray | None:
     """Homography (3, 3) from one grey image to another, or None.
 

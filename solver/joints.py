@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial.transform import Rotation, Slerp
 
 from .types import Tracks
-from .view import World
 
 FEWEST, FEWEST_TURNING = 6, 3  # tracks that two stretches of a shot must share to be one; where the camera only turns
 SEEN = 4  # times on either side, for a track to tie two frames together
@@ -43,21 +41,6 @@ def apart(tracks: Tracks, weight: np.ndarray, holds: np.ndarray | None = None, f
     group = connected_components(together >= fewest, directed=False)[1]
     size = np.bincount(group[stretch])
     return group[stretch] != int(size.argmax())
-
-
-def carry_cameras(world: World, frames: np.ndarray) -> None:
-    """The cameras of the given frames (F,) bool from those around: evenly from one to the other; beyond the last, its own."""
-    known = np.nonzero(~frames)[0]
-    if not frames.any() or not len(known):
-        return
-    centres = np.array([world.centre(int(f)) for f in known])
-    turn = Rotation.from_matrix(world.rotation[known])
-    at = np.clip(np.nonzero(frames)[0], known[0], known[-1])
-    rotation = (Slerp(known, turn)(at) if len(known) > 1 else turn[np.zeros(len(at), int)]).as_matrix()
-    centre = np.stack([np.interp(at, known, c) for c in centres.T], axis=1)
-    world.rotation[frames] = rotation
-    world.translation[frames] = -np.einsum("fij,fj->fi", rotation, centre)
-    world.log_focal[frames] = np.interp(at, known, world.log_focal[known])
 
 
 def only_in(tracks: Tracks, frames: np.ndarray) -> np.ndarray:

@@ -190,32 +190,16 @@ def extend(
         at = int(np.argmin(gap))
         frame = int(todo[at])
         neighbour = int(have[np.argmin(np.abs(have - frame))])
-        if not _between(world, frame, have):
+        if not have.min() < frame < have.max():
             register(view, world, frame, neighbour, tracks, trust, options, rng)
         else:
-            _interpolate(world, frame, have)
+            world.carry_over(frame, have)
             resect_frames(view, state, np.array([frame]), tracks, model)
             world.registered[frame] = True
         lift_seen(view, world, frame, tracks, options.use_depth)
         have = np.sort(np.r_[have, frame])
         todo = np.delete(todo, at)
         on_frame(frame)
-
-
-def _between(world: World, frame: int, have: np.ndarray) -> bool:
-    return bool((have < frame).any() and (have > frame).any())
-
-
-def _interpolate(world: World, frame: int, have: np.ndarray) -> None:
-    """A frame's pose from its registered neighbours: the closest guess there is."""
-    from scipy.spatial.transform import Rotation, Slerp
-
-    a, b = int(have[have < frame].max()), int(have[have > frame].min())
-    s = (frame - a) / (b - a)
-    rotation = Slerp([0, 1], Rotation.from_matrix(world.rotation[[a, b]]))(s).as_matrix()
-    centre = (1 - s) * world.centre(a) + s * world.centre(b)
-    world.rotation[frame], world.translation[frame] = rotation, -rotation @ centre
-    world.log_focal[frame] = (1 - s) * world.log_focal[a] + s * world.log_focal[b]
 
 
 def resect_frames(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model) -> None:
@@ -244,15 +228,7 @@ def all_frames(view: ShotView, state: State, tracks: np.ndarray, model: Model, *
     have = np.nonzero(world.registered)[0]
     missing = np.setdiff1d(np.arange(view.frame_count), have)
     for frame in missing:
-        if _between(world, frame, have):
-            _interpolate(world, int(frame), have)
-        else:
-            near = int(have[np.argmin(np.abs(have - frame))])
-            world.rotation[frame], world.translation[frame], world.log_focal[frame] = (
-                world.rotation[near],
-                world.translation[near],
-                world.log_focal[near],
-            )
+        world.carry_over(int(frame), have)
     if len(missing):
         resect_frames(view, state, missing, tracks, model)
         world.registered[missing] = True

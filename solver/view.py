@@ -190,6 +190,23 @@ class World:
         """An independent copy."""
         return World(**{k: (v.copy() if hasattr(v, "copy") else v) for k, v in self.__dict__.items()})
 
+    def carry_over(self, frame: int, known: np.ndarray) -> None:
+        """A frame's camera from the nearest of the known ones (K,) ascending, one at least, on either side: evenly from one to
+        the other; before the first and after the last, that one's."""
+        from scipy.spatial.transform import Rotation, Slerp
+
+        if not known[0] < frame < known[-1]:
+            near = int(known[np.argmin(np.abs(known - frame))])
+            for poses in (self.rotation, self.translation, self.log_focal):
+                poses[frame] = poses[near]
+            return
+        a, b = int(known[known < frame].max()), int(known[known > frame].min())
+        s = (frame - a) / (b - a)
+        rotation = Slerp([0, 1], Rotation.from_matrix(self.rotation[[a, b]]))(s).as_matrix()
+        centre = (1 - s) * self.centre(a) + s * self.centre(b)
+        self.rotation[frame], self.translation[frame] = rotation, -rotation @ centre
+        self.log_focal[frame] = (1 - s) * self.log_focal[a] + s * self.log_focal[b]
+
     def gather(self, p: Problem, is_log: bool) -> Unknowns:
         """The unknowns of a problem."""
         f, n = p.frames, p.tracks

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from .blur import StreakMatcher
-from .gap import carry
+from .gap import carry, plane_motion
 
 FEWEST = 12  # points that tell how the picture moved from one frame to the next
 ENOUGH = 300  # points of one sharp picture in one streaked frame
@@ -92,11 +92,7 @@ def _step(a: Passing, b: Passing) -> np.ndarray | None:
 
 
 def _homography(source: np.ndarray, target: np.ndarray) -> np.ndarray | None:
-    if len(source) < FEWEST:
-        return None
-    cv2.setRNGSeed(0)
-    found, _ = cv2.findHomography(source.astype(np.float32), target.astype(np.float32), cv2.USAC_MAGSAC, 3.0)
-    return found
+    return plane_motion(source, target)[0] if len(source) >= FEWEST else None
 
 
 def _one_way(passing: list[Passing], matcher: StreakMatcher, min_ncc: float) -> dict[int, Placed]:
