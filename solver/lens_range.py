@@ -39,6 +39,7 @@ class LensRange:
     high_px: float
     sigma: float  # of log focal
     best_px: float = 0.0  # what fits best where this was found out
+    bend_doubt: bool = False  # a lens that bends the picture more fits better, though not beyond doubt
 
     def after(self, focal_px: float) -> LensRange:
         """The range once the focal length has come out as focal_px, by more tracks and frames.
@@ -50,7 +51,7 @@ class LensRange:
         factor = focal_px / self.best_px
         low, high = min(self.low_px, self.low_px * factor), max(self.high_px, self.high_px * factor)
         word = "weak" if high / low >= MEASURED_RATIO else self.word
-        return LensRange(word, low, high, float(np.log(high / low) / 4), focal_px)
+        return LensRange(word, low, high, float(np.log(high / low) / 4), focal_px, self.bend_doubt)
 
 
 def judge_focal(
@@ -60,17 +61,19 @@ def judge_focal(
     model: Model,
     frames: np.ndarray,
     tracks: np.ndarray,
-    rivals_px: list[float],
+    rivals: list[tuple[Model, State, bool]],
 ) -> LensRange:
     """How well the shot determines the focal length, over the given frames and tracks.
 
-    rivals_px: focal lengths under other lenses that fit the held-out tracks as well; a bend too faint to be told from noise
-    trades against the focal length.
+    rivals: reconstructions under other lenses that fit the held-out tracks as well, and whether each fits them better; a bend too
+    faint to be told from noise trades against the focal length.
     """
     focal = float(np.exp(np.median(state.world.log_focal[frames])))
+    doubt = any(better for _, _, better in rivals)
     if not model.focal_free:
         known = bool(settings.focal_px) and settings.focal_mode == "known"
-        return LensRange("given", focal, focal, 0.0) if known else LensRange("prior", focal / 3, focal * 3, 0.55)
+        word, reach, sigma = ("given", 1.0, 0.0) if known else ("prior", 3.0, 0.55)
+        return LensRange(word, focal / reach, focal * reach, sigma, bend_doubt=doubt)
     sigma = lens_spread(view, state, frames, tracks, model).get("focal", np.inf)
     if sigma < SURELY_MEASURED or model.focal_varies:
         sigma = min(float(np.hypot(sigma, SYSTEMATIC)), 0.5)
@@ -81,10 +84,13 @@ def judge_focal(
         if not known:  # drifting tracks move the whole valley, by the more the longer it is
             beyond = (high / low) ** ENDS_UNSURE
             low, high = low / beyond, high * beyond
-    low, high = min([low, *rivals_px]), max([high, *rivals_px])
+    for other, its, better in rivals:
+        its_focal = float(np.exp(np.median(its.world.log_focal[frames])))
+        its_sigma = min(lens_spread(view, its, frames, tracks, other).get("focal", 0.0), 0.5) if better else 0.0
+        low, high = min(low, its_focal * float(np.exp(-2 * its_sigma))), max(high, its_focal * float(np.exp(2 * its_sigma)))
     ratio = high / low
     word = "prior" if not known else "measured" if ratio < MEASURED_RATIO else "weak"
-    return LensRange(word, low, high, float(np.log(ratio) / 4), focal)
+    return LensRange(word, low, high, float(np.log(ratio) / 4), focal, doubt)
 
 
 def lens_spread(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray, model: Model) -> dict[str, float]:

@@ -178,7 +178,8 @@ def known_of_lens(
 ) -> LensRange:
     """What is known of the winner's focal length, by its reconstruction of the start's frames."""
     probe = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
-    return judge_focal(view, settings, state, winner.model, frames, probe, lens_rivals(winner, contenders))
+    rivals = [(c.model, c.state, better) for c, better in lens_rivals(winner, contenders)]
+    return judge_focal(view, settings, state, winner.model, frames, probe, rivals)
 
 
 def unknown_lens_held(view: ShotView, winner: Contender, state: State, lens: LensRange) -> bool:

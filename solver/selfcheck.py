@@ -20,6 +20,7 @@ from .view import ShotView
 NEXT_TERM_SIGMAS = 2.5
 NEEDED_SIGMAS = 3.0
 NEEDED_SHARE = 0.01
+BETTER_SHARE, BETTER_SIGMAS = 0.002, 1.5  # what fits better by so much may be right, however little it proves
 HOLD_OUT_CELLS = 8  # of the picture's width
 ERROR_WIDTH = 5.0  # units of error beyond which an observation's cost hardly grows any more
 MOVER_COST = 0.5 * ERROR_WIDTH**2  # mean cost of a track most of whose observations lie beyond that
@@ -312,18 +313,21 @@ def decide(
     return winner, contenders
 
 
-def lens_rivals(winner: Contender, contenders: list[Contender]) -> list[float]:
-    """Focal lengths (px) under the other lens distortions that held-out tracks could not rule out."""
+def lens_rivals(winner: Contender, contenders: list[Contender]) -> list[tuple[Contender, bool]]:
+    """Those under other lens distortions that held-out tracks could not rule out; whether each fits even better than the winner,
+    though not beyond doubt."""
 
     def but_for_the_lens(model: Model) -> Model:
         return replace(model, k1=False, k2=False)
 
-    richer = [c for c in contenders if c.model.k1 and but_for_the_lens(c.model) == but_for_the_lens(winner.model)]
-    return [
-        float(np.exp(np.median(c.state.world.log_focal[c.state.world.registered])))
-        for c in richer
-        if c is not winner and compare(winner.held, c.held)[1] > -2
-    ]
+    rivals = []
+    for c in contenders:
+        if c is winner or not c.model.k1 or but_for_the_lens(c.model) != but_for_the_lens(winner.model):
+            continue
+        share, sigmas = compare(winner.held, c.held)
+        if sigmas > -2:
+            rivals.append((c, share > BETTER_SHARE and sigmas > BETTER_SIGMAS))
+    return rivals
 
 
 def unit_of(view: ShotView, base: Contender, frames: np.ndarray, tracks: np.ndarray) -> float:

@@ -149,7 +149,12 @@ def judge(
     else:
         distortion = "none" if settings.distortion == "none" else "not determined"
         if settings.distortion != "none":
-            lines.append("No lens distortion shows beyond the noise; none is modelled.")
+            lines.append(
+                "A lens that bends the picture would fit a little better, but not beyond doubt; none is modelled. If you know "
+                "that the lens bends, ask for it in the settings: the focal length hangs on it."
+                if lens.bend_doubt
+                else "No lens distortion shows beyond the noise; none is modelled."
+            )
     if model.row_time:
         slide = slide_without_rows(view, world.row_time)
         lines.append(

@@ -5,6 +5,7 @@ import pytest
 
 from solver.lens_range import LensRange, hold_at_prior, judge_focal
 from solver.reconstruct import Model, State
+from solver.selfcheck import Contender, HeldOut, lens_rivals
 from solver.types import LABEL_STATIC, Settings, Tracks
 from solver.view import ShotView, World
 
@@ -60,3 +61,29 @@ def test_the_longer_the_range_the_less_sure_its_ends(monkeypatch, found, word, s
     lens = judge_focal(None, Settings(), state, Model(), np.arange(3), np.ones(1, bool), [])
     assert lens.word == word
     assert (lens.low_px, lens.high_px) == pytest.approx(said, rel=1e-3)
+
+
+@pytest.mark.parametrize(("better", "lowest"), [(False, 900.0), (True, 900.0 * np.exp(-0.1))])
+def test_a_bend_in_doubt_widens_the_range_by_its_own_where_it_fits_better(monkeypatch, better, lowest):
+    monkeypatch.setattr("solver.lens_range.lens_spread", lambda *a: {"focal": 0.05})
+    monkeypatch.setattr("solver.lens_range.focal_range", lambda *a: (990.0, 1000.0, 1010.0))
+    straight, bent = (State(World.blank(3, 1, focal), np.full(1, LABEL_STATIC), 1.0) for focal in (1000.0, 900.0))
+    rivals = [(Model(k1=True), bent, better)]
+    lens = judge_focal(None, Settings(), straight, Model(), np.arange(3), np.ones(1, bool), rivals)
+    assert lens.low_px == pytest.approx(lowest) and lens.high_px == pytest.approx(1010.0)
+    assert lens.word == "weak"
+    assert lens.bend_doubt == better and lens.after(1010.0).bend_doubt == better
+
+
+@pytest.mark.parametrize(("sigmas", "said"), [(2.3, [True]), (0.5, [False]), (-4.0, [])])
+def test_bends_that_held_out_tracks_cannot_rule_out_are_rivals_and_those_that_fit_better_are_told_apart(sigmas, said):
+    count = 100
+    gain = np.random.default_rng(4).uniform(-1, 1, count)
+    gain += sigmas * gain.std(ddof=1) / np.sqrt(count) - gain.mean()
+    cost = np.full(count, 10.0)
+    straight = Contender(Model(), None, HeldOut(cost, np.arange(count), 0.2))
+    bent = Contender(Model(k1=True), None, HeldOut(cost - gain, np.arange(count), 0.2))
+    of_another_kind = Contender(Model(k1=True, row_time=True), None, bent.held)
+    rivals = lens_rivals(straight, [straight, bent, of_another_kind])
+    assert [better for _, better in rivals] == said
+    assert all(c is bent for c, _ in rivals)
