@@ -24,7 +24,7 @@ from .types import (
     Settings,
     Solution,
 )
-from .verdict import judge, parallax_px
+from .verdict import Evidence, judge, parallax_px
 from .view import ShotView
 
 OUTLIER = 8.0  # standard deviations: a patch that has slipped
@@ -71,21 +71,11 @@ def assemble(
     points = world.origin[good] + world.direction[good] / world.rho[good][:, None]
     aligned = align_maps(view, world, maps, good, fit["sigma"])
     depth_spread = float(np.median([a.spread for a in aligned])) if aligned else None
+    depth_name = depth.name if depth is not None and maps else None
     verdict = judge(
         view,
-        settings,
         winner,
-        contenders,
-        tracks,
-        lens,
-        parallax,
-        fit["frame_tracks"],
-        unjoined,
-        depth.name if depth is not None and maps else None,
-        depth_spread,
-        tracked.bridged_by_descriptors,
-        tracked.contrast_levels,
-        tracked.detail,
+        Evidence(settings, contenders, tracks, tracked, lens, parallax, fit["frame_tracks"], unjoined, depth_name, depth_spread),
     )
     progress("check", 1, 1)
     pose = np.tile(np.eye(4), (view.frame_count, 1, 1))

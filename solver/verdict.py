@@ -2,40 +2,222 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from .clip import ranges
-from .joints import hidden_share
+from .doubts import Doubts, in_doubt, said_of
 from .lens_range import LensRange
 from .reconstruct import State
 from .selfcheck import Contender
+from .tracked import TrackedClip
 from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE, Settings, Verdict
-from .view import ShotView
+from .view import ShotView, World
 
-WHIP_STEP = 0.05  # of the picture's width from one frame to the next
-BLIND_TRACKS = 6  # fewer tracks at rest do not hold a camera
 MOST_UNJOINED = 0.1  # of the frames: a flash or a passer-by; more is another shot
-SOFT, SOFT_FRAMES = 0.45, 5  # detail against the sharp frames; shaken cameras of real clips go down to a half of it
 AT_ODDS = 0.5  # spread of the network's depth about that of the points
-MOSTLY_HIDDEN = 0.5  # people who fill 40 % of the picture hide an eighth of the tracks, the streaks of a whip pan 0.4
+STILL_DEG = 0.02  # a camera that turns by less stands still
 # Patches vary by 4 to 6.4 grey levels of 255 where the exposure falls to an eighth in a shot, by 7.6 and more in other footage.
 FAINT_LEVELS = 7.0
+GOOD_PX, USABLE_PX = 0.8, 2.0  # error on held-out tracks, at 1920 wide
+ENOUGH_STATIC = 0.25  # share of the tracks that must be at rest for a solve to be good
+MOST_WITH_FEW = 0.1  # share of frames that may rest on few tracks for a solve to be usable
 
 
-def in_words(numbers: np.ndarray, step: int) -> str:
-    """'frame 7', 'frames 3, 7-9': these frames, of a clip that is numbered in such steps."""
-    return ("frame " if len(numbers) == 1 else "frames ") + ranges(numbers.tolist(), step)
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict rests on, beside the reconstruction that won.
+
+    tracks (N,) bool: those that were used; parallax_px: what the path shifts points by against each other; frame_tracks (F,):
+    tracks at rest in each frame; unjoined (F,) bool: frames apart from the rest; depth_name, depth_spread: the network, and how
+    far its depths spread about the points' (None: there is none).
+    """
+
+    settings: Settings
+    contenders: list[Contender]
+    tracks: np.ndarray
+    tracked: TrackedClip
+    lens: LensRange
+    parallax_px: float
+    frame_tracks: np.ndarray
+    unjoined: np.ndarray
+    depth_name: str | None
+    depth_spread: float | None
 
 
-def median_steps(view: ShotView) -> np.ndarray:
-    """(F,) median motion of the tracks from the frame before, px."""
-    t = view.tracks
-    linked = np.nonzero((t.track[1:] == t.track[:-1]) & (np.diff(t.frame_index) == 1))[0]
-    step = np.hypot(*(t.xy[linked + 1] - t.xy[linked]).T)
-    frame = t.frame_index[linked + 1]
-    order = np.argsort(frame, kind="stable")
-    parts = np.split(step[order], np.searchsorted(frame[order], np.arange(1, view.frame_count)))
-    return np.array([np.median(p) if len(p) else 0.0 for p in parts])
+def judge(view: ShotView, winner: Contender, evidence: Evidence) -> Verdict:
+    """The verdict on a finished solve."""
+    state = winner.state
+    noise_px = max(state.scale * float(np.median(view.sigma)), 0.02)
+    motion, observable, lines = _of_motion(view, winner, evidence, noise_px)
+    distortion, of_lens = _of_lens(view, winner, evidence)
+    depth, of_depth = _of_depth(winner, evidence, noise_px)
+    doubts = in_doubt(view, state.label == LABEL_STATIC, evidence.frame_tracks, evidence.unjoined, evidence.tracked)
+    contrast = evidence.tracked.contrast_levels
+    faint = 0 < contrast < FAINT_LEVELS
+    lines += [*of_lens, *of_depth, _of_tracks(state, evidence.tracks), *said_of(doubts, view.tracks.frame_numbers)]
+    if faint:
+        lines.append(
+            f"What the tracks hold on to is faint (it varies by {contrast:.1f} grey levels of 255). Compression leaves "
+            "little of that, tracks stick to what it has left, and errors may be larger than the held-out tracks say. "
+            "Brighten dark footage before it is compressed, or solve the camera's original."
+        )
+    held_px = winner.held.rms_px
+    share_static = float((state.label[evidence.tracks] == LABEL_STATIC).mean())
+    status = _status(held_px * 1920 / view.width, share_static, doubts, faint or (motion == "free" and not observable))
+    lines.append(f"Tracks held out of the solve are {held_px:.2f} px off (RMS; along edges, where they may slide, counted less).")
+    return Verdict(
+        status,
+        _summary(motion, held_px, evidence.lens.word, status, evidence.unjoined),
+        motion,
+        observable,
+        evidence.lens.word,
+        (float(evidence.lens.low_px), float(evidence.lens.high_px)),
+        distortion,
+        depth,
+        held_px,
+        tuple(lines),
+        tuple(
+            {"model": c.model.name, "held_out_px": round(c.held.rms_px, 4), "won": c.won, "why": c.why}
+            for c in evidence.contenders
+        ),
+    )
+
+
+def _of_motion(view: ShotView, winner: Contender, evidence: Evidence, noise_px: float) -> tuple[str, bool, list[str]]:
+    """(static, rotation or free; whether that is beyond doubt; in words)."""
+    turned = _turned_deg(winner.state.world)
+    if winner.model.translation:
+        parallax = evidence.parallax_px
+        observable = parallax > 5 * noise_px
+        if not observable:
+            words = (
+                f"The camera hardly travels: {parallax:.1f} px of parallax against {noise_px:.2f} px of noise. "
+                "Its rotation is good; the direction of its path is weak."
+            )
+        elif parallax < view.width:
+            words = (
+                f"The camera travels: its path shifts points by {parallax:.1f} px against each other, "
+                f"{parallax / noise_px:.0f} times the tracking noise."
+            )
+        else:
+            words = "The camera travels: its path shifts points against each other by more than the picture is wide."
+        return "free", observable, [words]
+    if turned < STILL_DEG:
+        return "static", True, ["The camera does not move; only things in front of it do. One camera stands for all frames."]
+    depths = (
+        "Depths of the points come from the network, not from the shot."
+        if evidence.depth_name
+        else "Depths of the points cannot be known from such a shot."
+    )
+    words = f"The camera turns on the spot (up to {turned:.2f} degrees): a translation explains the tracks no better. {depths}"
+    return "rotation", True, [words]
+
+
+def _of_lens(view: ShotView, winner: Contender, evidence: Evidence) -> tuple[str, list[str]]:
+    """(what is known of the distortion; focal length, distortion and rolling shutter in words)."""
+    world, model, settings, lens = winner.state.world, winner.model, evidence.settings, evidence.lens
+    focal = float(np.exp(np.median(world.log_focal)))
+    low, high = lens.low_px, lens.high_px
+    if lens.word == "given":
+        lines = [f"The focal length was given: {focal:.0f} px."]
+    elif lens.word == "measured":
+        lines = [f"The shot determines the focal length: {focal:.0f} px, within {50 * (high / low - 1):.1f} %."]
+    elif lens.word == "weak":
+        lines = [
+            f"The focal length is only weakly determined: {focal:.0f} px fits best, "
+            f"{low:.0f} to {high:.0f} px fit about as well. "
+            "If you know the lens, give its focal length."
+        ]
+    else:
+        source = settings.focal_source or ("your value" if settings.focal_px else "a typical lens")
+        lines = [
+            f"The shot cannot tell the focal length ({low:.0f} to {high:.0f} px fit equally well); "
+            f"{focal:.0f} px from {source} is in force. "
+            "Props hold all the same; give the lens for true proportions."
+        ]
+    if model.focal_varies:
+        f = np.exp(world.log_focal)
+        lines.append(f"The lens zooms: {f[0]:.0f} px at the first frame, {f[-1]:.0f} px at the last.")
+    distortion = "measured" if model.k1 else "none" if settings.distortion == "none" else "not determined"
+    if model.k1:
+        corner = 0.5 * np.hypot(view.width, view.height) / focal
+        bend = abs(world.k1 * corner**2 + world.k2 * corner**4) * corner * focal
+        lines.append(
+            f"The lens bends the corners by {bend:.1f} px (k1 {world.k1:+.4f}" + (f", k2 {world.k2:+.4f})." if model.k2 else ").")
+        )
+    elif settings.distortion != "none":
+        lines.append(
+            "A lens that bends the picture would fit a little better, but not beyond doubt; none is modelled. If you know "
+            "that the lens bends, ask for it in the settings: the focal length hangs on it."
+            if lens.bend_doubt
+            else "No lens distortion shows beyond the noise; none is modelled."
+        )
+    if model.row_time:
+        slide = slide_without_rows(view, world.row_time)
+        lines.append(
+            f"The sensor was read row by row over {abs(world.row_time):.2f} of a frame (rolling shutter); "
+            f"the cameras stand for the middle row. A renderer that cannot do the same lets props slide by {slide:.1f} px."
+        )
+    return distortion, lines
+
+
+def _of_depth(winner: Contender, evidence: Evidence, noise_px: float) -> tuple[str, list[str]]:
+    """(what the network's depth did, the same in words)."""
+    name, spread = evidence.depth_name, evidence.depth_spread
+    if name is None:
+        return "none", [
+            "No depth network was used: where the camera hardly travels, the scene's depth and the focal length are less certain."
+        ]
+    if not winner.model.translation:
+        return "point depths only", []
+    did = "helped" if evidence.lens.sigma > 0.002 or evidence.parallax_px < 40 * noise_px else "neutral"
+    if spread is None:
+        return did, []
+    return did, [
+        f"The depth network ({name}) agrees with the solved points within {100 * spread:.0f} %."
+        if spread < AT_ODDS
+        else f"The depth network ({name}) and the solved points are at odds: do not trust surfaces."
+    ]
+
+
+def _of_tracks(state: State, tracks: np.ndarray) -> str:
+    label = state.label[tracks]
+    return (
+        f"{int((label == LABEL_STATIC).sum())} tracks at rest carry the solve; "
+        f"{int((label == LABEL_MOVER).sum())} move on their own and "
+        f"{int((label == LABEL_UNRELIABLE).sum())} are unreliable; those were left out."
+    )
+
+
+def _status(error_px: float, share_static: float, doubts: Doubts, unsure: bool) -> str:
+    """Good, usable or weak. error_px: on held-out tracks, at 1920 wide; unsure: usable at best."""
+    if doubts.blind.any() or doubts.unjoined.mean() > MOST_UNJOINED:
+        return "weak"
+    if error_px < GOOD_PX and not doubts.few.any() and share_static > ENOUGH_STATIC:
+        return "usable" if unsure or doubts.some else "good"
+    return "usable" if error_px < USABLE_PX and doubts.few.mean() < MOST_WITH_FEW else "weak"
+
+
+def _summary(motion: str, held_px: float, focal: str, status: str, unjoined: np.ndarray) -> str:
+    """One line for the panel."""
+    words = {"free": "Camera path solved", "rotation": "Camera rotation solved (tripod)", "static": "Locked-off camera"}[motion]
+    tail = {
+        "given": "focal length as given",
+        "measured": "focal length measured",
+        "weak": "focal length weak",
+        "prior": "focal length assumed",
+    }[focal]
+    summary = f"{words}: {held_px:.2f} px on held-out tracks, {tail}, {status}."
+    if unjoined.any():
+        summary += f" No camera known in {int(unjoined.sum())} of {len(unjoined)} frames."
+    return summary
+
+
+def _turned_deg(world: World) -> float:
+    """By how much the camera turns from the first frame at most, degrees."""
+    cosine = (np.einsum("fij,ij->f", world.rotation, world.rotation[0]) - 1) / 2
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1)).max()))
 
 
 def parallax_px(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> float:
@@ -61,217 +243,3 @@ def slide_without_rows(view: ShotView, row_time: float) -> float:
     count = np.maximum(np.bincount(t, minlength=view.tracks.track_count), 1)[:, None]
     usual = np.stack([np.bincount(t, shift, minlength=view.tracks.track_count) for shift in view.row_shift.T], 1) / count
     return float(abs(row_time) * np.sqrt(np.mean(((view.row_shift - usual[t]) ** 2).sum(1))))
-
-
-def judge(
-    view: ShotView,
-    settings: Settings,
-    winner: Contender,
-    contenders: list[Contender],
-    tracks: np.ndarray,
-    lens: LensRange,
-    parallax: float,
-    frame_tracks: np.ndarray,
-    unjoined: np.ndarray,
-    depth_name: str | None,
-    depth_spread: float | None,
-    bridged: tuple[int, ...],
-    contrast_levels: float = 0.0,
-    detail: np.ndarray | None = None,
-) -> Verdict:
-    """The verdict on a finished solve. contrast_levels: of what the tracks hold on to, grey levels of 255 (0: not known);
-    unjoined (F,) bool: frames apart from the rest; detail (F,): how much of each frame is fine detail (none: not known)."""
-    state, model = winner.state, winner.model
-    world = state.world
-    focal = float(np.exp(np.median(world.log_focal)))
-    held = winner.held.rms_px
-    noise = max(state.scale * float(np.median(view.sigma)), 0.02)
-    lines: list[str] = []
-
-    turned = float(
-        np.degrees(np.arccos(np.clip((np.einsum("fij,ij->f", world.rotation, world.rotation[0]) - 1) / 2, -1, 1)).max())
-    )
-    if not model.translation and turned < 0.02:
-        motion, observable = "static", True
-        lines.append("The camera does not move; only things in front of it do. One camera stands for all frames.")
-    elif not model.translation:
-        motion, observable = "rotation", True
-        lines.append(
-            f"The camera turns on the spot (up to {turned:.2f} degrees): a translation explains the tracks no better. "
-            "Depths of the points come from the network, not from the shot."
-            if depth_name
-            else f"The camera turns on the spot (up to {turned:.2f} degrees): a translation explains the tracks no better. "
-            "Depths of the points cannot be known from such a shot."
-        )
-    else:
-        motion = "free"
-        observable = parallax > 5 * noise
-        lines.append(
-            (
-                f"The camera travels: its path shifts points by {parallax:.1f} px against each other, "
-                f"{parallax / noise:.0f} times the tracking noise."
-                if parallax < view.width
-                else "The camera travels: its path shifts points against each other by more than the picture is wide."
-            )
-            if observable
-            else f"The camera hardly travels: {parallax:.1f} px of parallax against {noise:.2f} px of noise. "
-            "Its rotation is good; the direction of its path is weak."
-        )
-
-    low, high, focal_word = lens.low_px, lens.high_px, lens.word
-    if focal_word == "given":
-        lines.append(f"The focal length was given: {focal:.0f} px.")
-    elif focal_word == "measured":
-        lines.append(f"The shot determines the focal length: {focal:.0f} px, within {50 * (high / low - 1):.1f} %.")
-    elif focal_word == "weak":
-        lines.append(
-            f"The focal length is only weakly determined: {focal:.0f} px fits best, "
-            f"{low:.0f} to {high:.0f} px fit about as well. "
-            "If you know the lens, give its focal length."
-        )
-    else:
-        source = settings.focal_source or ("your value" if settings.focal_px else "a typical lens")
-        lines.append(
-            f"The shot cannot tell the focal length ({low:.0f} to {high:.0f} px fit equally well); "
-            f"{focal:.0f} px from {source} is in force. "
-            "Props hold all the same; give the lens for true proportions."
-        )
-    if model.focal_varies:
-        f = np.exp(world.log_focal)
-        lines.append(f"The lens zooms: {f[0]:.0f} px at the first frame, {f[-1]:.0f} px at the last.")
-    if model.k1:
-        distortion = "measured"
-        corner = 0.5 * np.hypot(view.width, view.height) / focal
-        bend = abs(world.k1 * corner**2 + world.k2 * corner**4) * corner * focal
-        lines.append(
-            f"The lens bends the corners by {bend:.1f} px (k1 {world.k1:+.4f}" + (f", k2 {world.k2:+.4f})." if model.k2 else ").")
-        )
-    else:
-        distortion = "none" if settings.distortion == "none" else "not determined"
-        if settings.distortion != "none":
-            lines.append(
-                "A lens that bends the picture would fit a little better, but not beyond doubt; none is modelled. If you know "
-                "that the lens bends, ask for it in the settings: the focal length hangs on it."
-                if lens.bend_doubt
-                else "No lens distortion shows beyond the noise; none is modelled."
-            )
-    if model.row_time:
-        slide = slide_without_rows(view, world.row_time)
-        lines.append(
-            f"The sensor was read row by row over {abs(world.row_time):.2f} of a frame (rolling shutter); "
-            f"the cameras stand for the middle row. A renderer that cannot do the same lets props slide by {slide:.1f} px."
-        )
-
-    if depth_name is None:
-        depth_word = "none"
-        lines.append(
-            "No depth network was used: where the camera hardly travels, the scene's depth and the focal length are less certain."
-        )
-    elif not model.translation:
-        depth_word = "point depths only"
-    else:
-        depth_word = "helped" if lens.sigma > 0.002 or parallax < 40 * noise else "neutral"
-        if depth_spread is not None:
-            lines.append(
-                f"The depth network ({depth_name}) agrees with the solved points within {100 * depth_spread:.0f} %."
-                if depth_spread < AT_ODDS
-                else f"The depth network ({depth_name}) and the solved points are at odds: do not trust surfaces."
-            )
-    label = state.label[tracks]
-    lines.append(
-        f"{int((label == LABEL_STATIC).sum())} tracks at rest carry the solve; "
-        f"{int((label == LABEL_MOVER).sum())} move on their own and "
-        f"{int((label == LABEL_UNRELIABLE).sum())} are unreliable; those were left out."
-    )
-    numbers = view.tracks.frame_numbers
-    step = int(numbers[1] - numbers[0])
-    joined = ~unjoined
-    if unjoined.any():
-        lines.append(
-            f"Nothing joins {in_words(numbers[unjoined], step)} to the others (a cut, a fade, a flash, somebody right in "
-            "front of the lens): the camera is not known there, it only goes on from the frames around. Another shot needs "
-            "a solve of its own."
-        )
-    weak = np.nonzero((frame_tracks < 15) & joined)[0]
-    if len(weak):
-        lines.append(f"{len(weak)} frame(s) rest on fewer than 15 tracks (first: {numbers[weak[0]]}); look at them.")
-    blind = np.nonzero((frame_tracks < BLIND_TRACKS) & joined)[0]
-    if len(blind):
-        lines.append(
-            f"In {len(blind)} frame(s) (first: {numbers[blind[0]]}) next to nothing could be followed: their cameras are "
-            "guessed, and what comes before and after may not fit together."
-        )
-    hidden = (hidden_share(view.tracks, state.label == LABEL_STATIC) > MOSTLY_HIDDEN) & joined
-    if hidden.any():
-        lines.append(
-            f"In {in_words(numbers[hidden], step)} most of what is seen before and after is hidden (somebody in front of the "
-            "lens?): the camera may follow what hides it. Look at a prop there, or draw a mask."
-        )
-    jumps = [k for k in bridged if joined[k] and joined[k - 1]]
-    if jumps:
-        lines.append(
-            f"Between {len(jumps)} pair(s) of neighbouring frames the picture jumped (first: frame {numbers[jumps[0]]}); "
-            "they were joined by matching descriptors."
-        )
-    fast = np.nonzero((median_steps(view) > WHIP_STEP * view.width) & joined & np.r_[True, joined[:-1]])[0]
-    if len(fast):
-        lines.append(
-            f"The picture races by between frames {numbers[fast[0]]} and {numbers[fast[-1]]} (a whip pan, a jolt): the blur "
-            "hides small errors there, and the two sides may not fit together exactly. Look at a prop on both sides."
-        )
-    soft = np.zeros(len(numbers), bool)
-    if detail is not None and len(detail) == len(numbers):
-        soft = (detail < SOFT * np.percentile(detail, 90)) & joined & ~np.isin(np.arange(len(numbers)), fast)
-    blurred = soft.sum() >= SOFT_FRAMES
-    if blurred:
-        lines.append(
-            f"The picture is out of focus or blurred in {in_words(numbers[soft], step)}: what is followed there is less sure, "
-            "most of all where a shot begins like that. Look at a prop there."
-        )
-    faint = 0 < contrast_levels < FAINT_LEVELS
-    if faint:
-        lines.append(
-            f"What the tracks hold on to is faint (it varies by {contrast_levels:.1f} grey levels of 255). Compression leaves "
-            "little of that, tracks stick to what it has left, and errors may be larger than the held-out tracks say. "
-            "Brighten dark footage before it is compressed, or solve the camera's original."
-        )
-    relative = held * 1920 / view.width
-    if relative < 0.8 and not len(weak) and (label == LABEL_STATIC).mean() > 0.25:
-        status = "good"
-    elif relative < 2.0 and len(weak) < 0.1 * view.frame_count:
-        status = "usable"
-    else:
-        status = "weak"
-    if len(blind) or unjoined.mean() > MOST_UNJOINED:
-        status = "weak"
-    if status == "good" and (
-        len(fast) or faint or blurred or unjoined.any() or hidden.any() or (motion == "free" and not observable)
-    ):
-        status = "usable"
-    words = {"free": "Camera path solved", "rotation": "Camera rotation solved (tripod)", "static": "Locked-off camera"}[motion]
-    tail = {
-        "given": "focal length as given",
-        "measured": "focal length measured",
-        "weak": "focal length weak",
-        "prior": "focal length assumed",
-    }[focal_word]
-    summary = f"{words}: {held:.2f} px on held-out tracks, {tail}, {status}."
-    if unjoined.any():
-        summary += f" No camera known in {int(unjoined.sum())} of {len(unjoined)} frames."
-    lines.append(f"Tracks held out of the solve are {held:.2f} px off (RMS; along edges, where they may slide, counted less).")
-    chosen = tuple(
-        {"model": c.model.name, "held_out_px": round(c.held.rms_px, 4), "won": c.won, "why": c.why} for c in contenders
-    )
-    return Verdict(
-        status,
-        summary,
-        motion,
-        observable,
-        focal_word,
-        (float(low), float(high)),
-        distortion,
-        depth_word,
-        held,
-        tuple(lines),
-        chosen,
-    )
