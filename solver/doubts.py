@@ -105,8 +105,8 @@ def said_of(doubts: Doubts, numbers: np.ndarray) -> list[str]:
         )
     if doubts.soft.any():
         lines.append(
-            f"The picture is out of focus or blurred in {these(doubts.soft)}: what is followed there is less sure, "
-            "most of all where a shot begins like that. Look at a prop there."
+            f"The picture is out of focus or blurred in {these(doubts.soft)}: what is followed there is less sure. "
+            "Look at a prop there."
         )
     return lines
 

@@ -53,9 +53,13 @@ class FocusWatch:
 
     def __init__(self, radius_px: int, refine: Callable[..., Refined]) -> None:
         self.radius_px, self._refine = radius_px, refine
+        self.details: list[float] = []  # of all frames so far
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin as if no picture had been in focus yet."""
         self.step = 0  # of BLURS_PX; below 0 the picture is sharper than the one that was in focus
         self._sharp: Sharp | None = None
-        self.details: list[float] = []  # of all frames so far
 
     @property
     def lost(self) -> bool:

@@ -17,7 +17,8 @@ from .keyframes import KeyframeDepths
 from .parallel import use_cores
 from .preview import Preview
 from .tracked import TrackedClip, TrackingOptions
-from .tracking import Tracker, track_clip
+from .tracker import Tracker
+from .tracking import track_clip
 from .types import ClipReader, DepthSource, MaskReader, Progress, Settings, Solution, Tracks
 from .user_tracks import UserTrack, trust, with_errors, with_users
 from .view import ShotView
@@ -52,7 +53,12 @@ def solve(
         progress("track", index + 1, max(total, index + 1))
 
     tracked = track_clip(
-        clip.images(), np.array(info.frames), options, ignore=masks.ignore if masks else lambda frame: None, on_frame=after_frame
+        clip.images(),
+        np.array(info.frames),
+        options,
+        again=clip.images,
+        ignore=masks.ignore if masks else lambda frame: None,
+        on_frame=after_frame,
     )
     watch.lap("track")
     check_trackable(tracked)

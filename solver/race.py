@@ -11,23 +11,28 @@ LONGEST = 40  # frames of a race that are kept; a camera that races for longer i
 
 class RaceWatch:
     """The state of the picture from frame to frame: racing; began and ended, the first frame of the last race and the first one
-    after it; sharp, the last picture before it, with its tracks, until they were looked for again."""
+    after it; from_the_start, whether there was no calm before it; sharp, the last picture before it, with its tracks, until they
+    were looked for again."""
 
     def __init__(self) -> None:
         self.racing = False
+        self.from_the_start = False
+        self._never_calm = True
         self.began = self.ended = -1
         self.sharp: tuple[Picture, Live] | None = None
         self._passing: list[Passing] = []
         self._races: list[Race] = []
 
-    def now(self, fast: bool, index: int, last: Picture, live: Live) -> None:
-        """Whether the picture has raced into frame `index`; last, live: the picture before, and its tracks."""
+    def now(self, fast: bool, hurried: bool, index: int, last: Picture, live: Live) -> None:
+        """Whether the picture has raced into frame `index`; hurried: at least it has moved as fast as that, streaks or not; last,
+        live: the picture before, and its tracks."""
         if fast and not self.racing:
-            self.began, self.sharp = index, (last, live)
+            self.began, self.sharp, self.from_the_start = index, (last, live), self._never_calm
             self._passing = [Passing(index - 1, last.fine, live.id, live.xy)]
         elif self.racing and not fast:
             self.ended = index
         self.racing = fast
+        self._never_calm &= hurried
 
     def raced_within(self, frames: int, index: int) -> bool:
         """Whether the picture has raced in one of the last so many frames."""

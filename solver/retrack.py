@@ -15,7 +15,7 @@ from .live import Live
 from .parallel import use_cores
 from .patches import make_templates
 from .tracked import TrackingOptions
-from .tracking import Tracker
+from .tracker import Tracker
 from .types import LABEL_STATIC, ClipInfo, Progress, Settings, Solution, Tracks
 
 SAME_PLACE_PX = 0.7  # a followed point that is farther than this from where it was seen in the kept part is another one

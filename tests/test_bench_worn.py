@@ -23,7 +23,7 @@ WHERE = {
     "small": (lambda x, y: (x / 2, y / 2), lambda k: k),
     "half": (lambda x, y: (x, y), lambda k: k + COUNT // 2),
     "back": (lambda x, y: (x, y), lambda k: COUNT - 1 - k),
-    **dict.fromkeys(("flicker", "focus", "black", "slate"), (lambda x, y: (x, y), lambda k: k)),
+    **dict.fromkeys(("flicker", "focus", "soft", "black", "slate"), (lambda x, y: (x, y), lambda k: k)),
     "upright": (lambda x, y: (TRUTH["height"] - y, x), lambda k: k),
 }
 

@@ -8,8 +8,8 @@
 
 Shots: the kinds of tests/bench/shots.py (rendered once into .cache/bench), `clips` and `real` for the rendered and the real
 clips of the clips' folder, `sweep` for one dolly at many lengths; any by name (clips/truck, real/kitchen, dolly_0.4); or a
-movie's path, with or without a .gt.json beside it. NAME+noise, +dark, +small, +half, +back, +upright, +flicker, +focus, +black,
-+slate: the shot treated so (tests/bench/worn.py); NAME+worn: in all these ways.
+movie's path, with or without a .gt.json beside it. NAME+noise, +dark, +small, +half, +back, +upright, +flicker, +focus, +soft,
++black, +slate: the shot treated so (tests/bench/worn.py); NAME+worn: in all these ways.
 Results: out/bench/table.md, results.json, *.png.
 """
 

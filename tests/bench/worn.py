@@ -1,5 +1,5 @@
 """The same shots as other people would have shot them: noisier, darker, smaller, shorter, upright, the other way round; in
-flickering light, with the focus pulled, with frames missing, with what an editor burns in.
+flickering light, with the focus pulled, out of focus at first, with frames missing, with what an editor burns in.
 
 A shot's name with a plus and a treatment (`actors+dark`, `clips/truck+half`) stands for it treated so, with the truth to match;
 `+worn` for all treatments, one after the other. Made once into .cache/bench/worn. Noise is that of a small sensor in poor light,
@@ -54,6 +54,12 @@ def _focus_pulled(frames: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
     """Out of focus in the middle of the shot, by 10 px in a picture 1920 wide, and back."""
     place = np.linspace(-1, 1, len(frames))
     blur = 10 * frames.shape[2] / 1920 * np.exp(-((place / 0.4) ** 2))
+    return np.stack([cv2.GaussianBlur(f, (0, 0), b) if b > 0.2 else f for f, b in zip(frames, blur, strict=True)])
+
+
+def _begins_soft(frames: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
+    """Out of focus at first, by 10 px in a picture 1920 wide; sharp after two fifths of the shot."""
+    blur = 10 * frames.shape[2] / 1920 * np.clip(1 - np.arange(len(frames)) / (0.4 * len(frames)), 0, 1)
     return np.stack([cv2.GaussianBlur(f, (0, 0), b) if b > 0.2 else f for f, b in zip(frames, blur, strict=True)])
 
 
@@ -128,6 +134,7 @@ TREATMENTS = {
     "upright": Treatment(lambda f, _: np.rot90(f, -1, (1, 2)), _upright),
     "flicker": Treatment(_flickering),
     "focus": Treatment(_focus_pulled),
+    "soft": Treatment(_begins_soft),
     "black": Treatment(_frames_lost),
     "slate": Treatment(_burnt_in),
 }

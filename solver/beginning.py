@@ -1,0 +1,43 @@
+"""Shots that begin blurred: out of focus, in the streaks of a whip pan, in the dark of a fade.
+
+What is first seen blurred tells little of where it is, and comes to rest elsewhere once it is sharp. So the tracks begin anew in
+the first sharp picture, and go back from there to the first frame: from sharp to blurred they are followed as well as anywhere.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .race import RaceWatch
+
+SHARPER = (
+    1.6  # times as much detail as where the tracks began: content alone changes it by a quarter, noise in the dark by a half
+)
+SETTLED, WITHIN_FRAMES = 1.03, 3  # it grows by no more than this in so many frames,
+NEAR_MOST = 0.97  # and has hardly ever been larger
+LATEST_FRAMES = 240  # later the shot is no longer at its beginning
+CALM_FRAMES = 2  # after a whip, until the picture is sharp
+
+
+class Beginning:
+    """The frame in which the tracks begin: the first, or the first sharp one."""
+
+    def __init__(self, settled: bool) -> None:
+        self.index = 0
+        self.settled = settled  # nothing changes it
+
+    def better_now(self, index: int, details: list[float], race: RaceWatch) -> bool:
+        """Whether the tracks should begin anew in the frame of the moment, `index`; if so, that is where they begin.
+
+        details: how much of each frame so far is fine detail (see focus.py).
+        """
+        if self.settled or index > LATEST_FRAMES or race.racing or index - self.index <= WITHIN_FRAMES:
+            return False
+        since = np.array(details[self.index : index + 1])
+        sharper = since[-1] > SHARPER * since[0]
+        at_rest = since[-1] < SETTLED * since[-1 - WITHIN_FRAMES] and since[-1] >= NEAR_MOST * since.max()
+        out_of_a_whip = race.from_the_start and index == race.ended + CALM_FRAMES
+        if not (sharper and at_rest) and not out_of_a_whip:
+            return False
+        self.index = index
+        return True
