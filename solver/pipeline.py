@@ -13,6 +13,7 @@ import numpy as np
 from .clip import ranges
 from .effort import Effort, Stopwatch
 from .errors import EXIT_UNSOLVED, HoldfastError
+from .interlace import InterlaceWatch
 from .keyframes import KeyframeDepths
 from .parallel import use_cores
 from .preview import Preview
@@ -46,9 +47,16 @@ def solve(
     loading = loader.submit(_what_follows)
     depths = KeyframeDepths(depth, total, effort.depth_keyframes)
     preview = Preview(progress)
+    interlace = InterlaceWatch()
 
     def after_frame(index: int, frame: int, image: np.ndarray, tracker: Tracker) -> None:
         depths.offer(index, frame, image)
+        if interlace.found(index, image):
+            progress.warn(
+                "clip.interlaced",
+                "The clip is interlaced: each frame is woven of two half pictures, taken one after the other, and tracks follow "
+                "a mixture of both. Deinterlace it (ffmpeg -vf bwdif) and solve that.",
+            )
         preview.tracked(index, frame, tracker.live.id, tracker.places, (info.width, info.height), depths.waiting)
         progress("track", index + 1, max(total, index + 1))
 
