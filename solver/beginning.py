@@ -1,4 +1,4 @@
-"""Shots that begin blurred: out of focus, in the streaks of a whip pan, in the dark of a fade.
+"""Shots that begin blurred: out of focus, or in the streaks of a whip pan.
 
 What is first seen blurred tells little of where it is, and comes to rest elsewhere once it is sharp. So the tracks begin anew in
 the first sharp picture, and go back from there to the first frame: from sharp to blurred they are followed as well as anywhere.
@@ -10,9 +10,7 @@ import numpy as np
 
 from .race import RaceWatch
 
-SHARPER = (
-    1.6  # times as much detail as where the tracks began: content alone changes it by a quarter, noise in the dark by a half
-)
+SHARPER = 1.6  # times as much detail as where the tracks began: content changes it by a quarter, noise in the dark by 0.43
 SETTLED, WITHIN_FRAMES = 1.03, 3  # it grows by no more than this in so many frames,
 NEAR_MOST = 0.97  # and has hardly ever been larger
 LATEST_FRAMES = 240  # later the shot is no longer at its beginning
