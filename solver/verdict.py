@@ -16,6 +16,7 @@ from .view import ShotView, World
 
 MOST_UNJOINED = 0.1  # of the frames: a flash or a passer-by; more is another shot
 AT_ODDS = 0.5  # spread of the network's depth about that of the points
+MUCH_PARALLAX = 40.0  # times the noise: points' depths are known better from it than a network knows them
 STILL_DEG = 0.02  # a camera that turns by less stands still
 # Patches vary by 4 to 6.4 grey levels of 255 where the exposure falls to an eighth in a shot, by 7.6 and more in other footage.
 FAINT_LEVELS = 7.0
@@ -171,7 +172,8 @@ def _of_depth(winner: Contender, evidence: Evidence, noise_px: float) -> tuple[s
         ]
     if not winner.model.translation:
         return "point depths only", []
-    did = "helped" if evidence.lens.sigma > 0.002 or evidence.parallax_px < 40 * noise_px else "neutral"
+    tells_all = evidence.lens.word in ("measured", "given") and evidence.parallax_px > MUCH_PARALLAX * noise_px
+    did = "neutral" if tells_all else "helped"
     if spread is None:
         return did, []
     return did, [

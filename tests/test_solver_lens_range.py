@@ -49,7 +49,8 @@ def test_a_focal_length_the_shot_cannot_tell_lies_where_prior_and_range_meet(low
 @pytest.mark.parametrize(
     ("found", "word", "said"),
     [
-        ((1000.0, 1010.0, 1020.0), "measured", (1000.0, 1020.0)),
+        ((1010.0, 1010.0, 1011.0), "measured", (1004.0, 1016.1)),  # nothing is known better than to 0.6 %
+        ((1000.0, 1010.0, 1020.0), "measured", (998.3, 1021.7)),
         ((1000.0, 1100.0, 1300.0), "weak", (1000.0, 1300.0)),
         ((1000.0, 3000.0, 10000.0), "prior", (631.0, 15849.0)),  # ends of a long valley are as unsure as it is long
     ],
@@ -70,7 +71,7 @@ def test_a_bend_in_doubt_widens_the_range_by_its_own_where_it_fits_better(monkey
     straight, bent = (State(World.blank(3, 1, focal), np.full(1, LABEL_STATIC), 1.0) for focal in (1000.0, 900.0))
     rivals = [(Model(k1=True), bent, better)]
     lens = judge_focal(None, Settings(), straight, Model(), np.arange(3), np.ones(1, bool), rivals)
-    assert lens.low_px == pytest.approx(lowest) and lens.high_px == pytest.approx(1010.0)
+    assert lens.low_px == pytest.approx(lowest) and lens.high_px == pytest.approx(1011.7, abs=0.1)
     assert lens.word == "weak"
     assert lens.bend_doubt == better and lens.after(1010.0).bend_doubt == better
 
