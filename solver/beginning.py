@@ -11,8 +11,9 @@ import numpy as np
 from .race import RaceWatch
 
 SHARPER = 1.6  # times as much detail as where the tracks began: content changes it by a quarter, noise in the dark by 0.43
-SETTLED, WITHIN_FRAMES = 1.03, 3  # it grows by no more than this in so many frames,
-NEAR_MOST = 0.97  # and has hardly ever been larger
+# The most so far has hardly grown for a few frames, and is nearly reached: in a shaken camera's pictures it comes and goes.
+FEW_FRAMES = 3
+GROWS, NEAR_MOST = 1.05, 0.9
 LATEST_FRAMES = 240  # later the shot is no longer at its beginning
 CALM_FRAMES = 2  # after a whip, until the picture is sharp
 
@@ -29,11 +30,11 @@ class Beginning:
 
         details: how much of each frame so far is fine detail (see focus.py).
         """
-        if self.settled or index > LATEST_FRAMES or race.racing or index - self.index <= WITHIN_FRAMES:
-            return False
         since = np.array(details[self.index : index + 1])
+        if self.settled or index > LATEST_FRAMES or race.racing or len(since) <= FEW_FRAMES:
+            return False
         sharper = since[-1] > SHARPER * since[0]
-        at_rest = since[-1] < SETTLED * since[-1 - WITHIN_FRAMES] and since[-1] >= NEAR_MOST * since.max()
+        at_rest = NEAR_MOST * since.max() <= since[-1] and since[-FEW_FRAMES:].max() < GROWS * since[:-FEW_FRAMES].max()
         out_of_a_whip = race.from_the_start and index == race.ended + CALM_FRAMES
         if not (sharper and at_rest) and not out_of_a_whip:
             return False

@@ -6,21 +6,24 @@ import numpy as np
 
 EVERY_FRAMES = 6
 EVERY_COLUMNS = 4
-# How alike the curvature of lines two apart is, at most 1: below 0.09 in ordinary footage, burnt-in text and hard edges included;
-# 0.5 and more where things in interlaced footage move by a few lines' worth.
+# As combing() says: 0.11 at most in footage of whole pictures, burnt-in text, hard edges, noise and blur included; 0.5 and more
+# where things in interlaced footage move by a few pixels.
 COMBED = 0.3
 TWICE = 2  # looks that make it certain: a single frame may show a window blind
 
 
 def combing(picture: np.ndarray) -> float:
-    """Correlation of the vertical curvature of a picture (H, W) with that two lines below.
+    """How much a picture (H, W) looks like a comb: correlation of its vertical curvature with that two lines below, or minus the
+    one with that one line below, whichever is smaller.
 
-    Along a comb's teeth the curvature changes its sign from line to line, so two lines apart it is the same; in a picture of one
-    moment hardly anything is.
+    Along a comb's teeth the curvature changes its sign from line to line: one line apart it is the opposite, two lines apart the
+    same. In a blurred picture it is the same either way, in noise hardly anything two lines apart.
     """
     lines = picture.astype(np.float32)
     curvature = 2 * lines[1:-1] - lines[:-2] - lines[2:]
-    return float((curvature[:-2] * curvature[2:]).sum() / max(float((curvature**2).sum()), 1.0))
+    power = max(float((curvature**2).sum()), 1.0)
+    one, two = (float((curvature[:-k] * curvature[k:]).sum()) / power for k in (1, 2))
+    return min(two, -one)
 
 
 class InterlaceWatch:

@@ -85,6 +85,7 @@ def test_frames_seen_before_the_focus_came_get_their_cameras_right():
         ([0.5] * 40, 0),
         ([0.5 * 1.015**k for k in range(30)], 0),  # what content or a zoom does to it
         ([0.2] * 10 + [0.3, 0.4] + [0.5] * 10, 15),  # once it grows no more
+        ([0.2] * 10 + [0.45, 0.3, 0.4, 0.32, 0.44, 0.3] * 3, 14),  # however it comes and goes after that
         ([0.2] * 10 + [0.5] + [0.2] * 20, 0),  # one sharp frame among shaken ones
         ([0.2] * 250 + [0.5] * 20, 0),  # later than its beginning
     ],

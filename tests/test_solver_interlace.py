@@ -33,10 +33,11 @@ def test_a_comb_shows_where_the_picture_moves_sideways(shift_px):
     [
         np.random.default_rng(1).integers(0, 256, (200, 300)).astype(np.uint8),  # noise
         np.repeat(np.repeat(np.random.default_rng(2).integers(0, 256, (50, 75)), 4, 0), 4, 1).astype(np.uint8),  # hard edges
+        cv2.GaussianBlur(sharp_picture(3), (0, 0), 3.0),  # out of focus
         np.full((200, 300), 90, np.uint8),
     ],
 )
-def test_noise_edges_and_emptiness_are_no_comb(picture):
+def test_noise_edges_blur_and_emptiness_are_no_comb(picture):
     assert combing(picture) < COMBED / 1.5
 
 
