@@ -11,6 +11,8 @@ from .bundle_model import MIN_RHO, Observations, Unknowns
 from .elongation import sharpening
 from .types import DepthMap, Tracks
 
+PACE_FRAMES = 3  # that tell how a camera moves where it is last known
+COASTING_FRAMES = 6.0  # worth of that motion, which it goes on by before it comes to rest
 POINTS_TOGETHER = 256  # some windows of the adjustment's
 # Below this a track's own estimate of its error is too hopeful (interpolation, lighting, compression).
 SIGMA_FLOOR_PX = 0.08
@@ -191,18 +193,21 @@ class World:
         return World(**{k: (v.copy() if hasattr(v, "copy") else v) for k, v in self.__dict__.items()})
 
     def carry_over(self, frame: int, known: np.ndarray) -> None:
-        """A frame's camera from the nearest of the known ones (K,) ascending, one at least, on either side: evenly from one to
-        the other; before the first and after the last, that one's."""
-        from scipy.spatial.transform import Rotation, Slerp
+        """A frame's camera from the known ones (K,) ascending, one at least: evenly from the nearest before to the nearest after
+        it; before the first and after the last at their pace, which dies away."""
+        from scipy.spatial.transform import Rotation
 
-        if not known[0] < frame < known[-1]:
-            near = int(known[np.argmin(np.abs(known - frame))])
-            for poses in (self.rotation, self.translation, self.log_focal):
-                poses[frame] = poses[near]
-            return
-        a, b = int(known[known < frame].max()), int(known[known > frame].min())
-        s = (frame - a) / (b - a)
-        rotation = Slerp([0, 1], Rotation.from_matrix(self.rotation[[a, b]]))(s).as_matrix()
+        if known[0] < frame < known[-1]:
+            a, b = int(known[known < frame].max()), int(known[known > frame].min())
+            s = (frame - a) / (b - a)
+        else:
+            a = int(known[np.argmin(np.abs(known - frame))])
+            inside = known[(np.abs(known - a) <= PACE_FRAMES) & (known != a)]
+            b = int(inside[np.argmax(np.abs(inside - a))]) if len(inside) else a
+            away = COASTING_FRAMES * (1 - np.exp(-abs(frame - a) / COASTING_FRAMES))
+            s = -away / max(abs(b - a), 1)
+        turn = Rotation.from_matrix(self.rotation[b] @ self.rotation[a].T).as_rotvec()
+        rotation = Rotation.from_rotvec(s * turn).as_matrix() @ self.rotation[a]
         centre = (1 - s) * self.centre(a) + s * self.centre(b)
         self.rotation[frame], self.translation[frame] = rotation, -rotation @ centre
         self.log_focal[frame] = (1 - s) * self.log_focal[a] + s * self.log_focal[b]
