@@ -30,9 +30,9 @@ class Beginning:
 
         details: how much of each frame so far is fine detail (see focus.py).
         """
-        since = np.array(details[self.index : index + 1])
-        if self.settled or index > LATEST_FRAMES or race.racing or len(since) <= FEW_FRAMES:
+        if self.settled or index > LATEST_FRAMES or race.racing or index - self.index < FEW_FRAMES:
             return False
+        since = np.array(details[self.index : index + 1])
         sharper = since[-1] > SHARPER * since[0]
         at_rest = NEAR_MOST * since.max() <= since[-1] and since[-FEW_FRAMES:].max() < GROWS * since[:-FEW_FRAMES].max()
         out_of_a_whip = race.from_the_start and index == race.ended + CALM_FRAMES

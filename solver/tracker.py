@@ -93,7 +93,7 @@ class Tracker:
         self.focus.look(picture.coarse)
         if ignore is not None and self.options.shrink < 1:
             ignore = cv2.resize(ignore.astype(np.uint8), picture.gray.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
-        if self.index and self.beginning.better_now(self.index, self.focus.details, self.race):
+        if self.beginning.better_now(self.index, self.focus.details, self.race):
             self._begin()
         if self.index == self.beginning.index:
             self.noise = max(0.5, image_noise(picture.gray))

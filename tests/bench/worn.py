@@ -50,17 +50,21 @@ def _flickering(frames: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
     return np.stack([np.clip(f * g, 0, 255).astype(np.uint8) for f, g in zip(frames, gain, strict=True)])
 
 
+def _out_of_focus(frames: np.ndarray, blur_px: np.ndarray) -> np.ndarray:
+    """Each frame blurred by so much (F,), where it can be seen."""
+    return np.stack([cv2.GaussianBlur(f, (0, 0), b) if b > 0.2 else f for f, b in zip(frames, blur_px, strict=True)])
+
+
 def _focus_pulled(frames: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
     """Out of focus in the middle of the shot, by 10 px in a picture 1920 wide, and back."""
     place = np.linspace(-1, 1, len(frames))
-    blur = 10 * frames.shape[2] / 1920 * np.exp(-((place / 0.4) ** 2))
-    return np.stack([cv2.GaussianBlur(f, (0, 0), b) if b > 0.2 else f for f, b in zip(frames, blur, strict=True)])
+    return _out_of_focus(frames, 10 * frames.shape[2] / 1920 * np.exp(-((place / 0.4) ** 2)))
 
 
 def _begins_soft(frames: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
     """Out of focus at first, by 10 px in a picture 1920 wide; sharp after two fifths of the shot."""
-    blur = 10 * frames.shape[2] / 1920 * np.clip(1 - np.arange(len(frames)) / (0.4 * len(frames)), 0, 1)
-    return np.stack([cv2.GaussianBlur(f, (0, 0), b) if b > 0.2 else f for f, b in zip(frames, blur, strict=True)])
+    place = np.arange(len(frames)) / (0.4 * len(frames))
+    return _out_of_focus(frames, 10 * frames.shape[2] / 1920 * np.clip(1 - place, 0, 1))
 
 
 def _frames_lost(frames: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
