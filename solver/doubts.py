@@ -45,7 +45,7 @@ def in_doubt(view: ShotView, static: np.ndarray, frame_tracks: np.ndarray, unjoi
     joined = ~unjoined
     jumped = np.zeros(count, bool)
     jumped[[k for k in tracked.bridged_by_descriptors if joined[k] and joined[k - 1]]] = True
-    fast = (median_steps(view) > WHIP_STEP * view.width) & joined & np.r_[True, joined[:-1]]
+    fast = (view.median_steps() > WHIP_STEP * view.width) & joined & np.r_[True, joined[:-1]]
     soft = np.zeros(count, bool)
     if len(tracked.detail) == count:
         soft = (tracked.detail < SOFT * np.percentile(tracked.detail, 90)) & joined & ~fast
@@ -109,14 +109,3 @@ def said_of(doubts: Doubts, numbers: np.ndarray) -> list[str]:
             "Look at a prop there."
         )
     return lines
-
-
-def median_steps(view: ShotView) -> np.ndarray:
-    """(F,) median motion of the tracks from the frame before, px."""
-    t = view.tracks
-    linked = np.nonzero((t.track[1:] == t.track[:-1]) & (np.diff(t.frame_index) == 1))[0]
-    step = np.hypot(*(t.xy[linked + 1] - t.xy[linked]).T)
-    frame = t.frame_index[linked + 1]
-    order = np.argsort(frame, kind="stable")
-    parts = np.split(step[order], np.searchsorted(frame[order], np.arange(1, view.frame_count)))
-    return np.array([np.median(p) if len(p) else 0.0 for p in parts])

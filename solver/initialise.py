@@ -50,15 +50,7 @@ class Started:
 
 def choose_frames(view: ShotView, wanted: int) -> np.ndarray:
     """Frames to start with: spread by image motion and time, never more than 10 frames apart."""
-    t = view.tracks
-    linked = (t.track[1:] == t.track[:-1]) & (np.diff(t.frame_index) == 1)
-    step = np.hypot(*(t.xy[1:] - t.xy[:-1]).T)[linked]
-    frame = t.frame_index[1:][linked]
-    motion = np.zeros(view.frame_count)
-    for f in range(1, view.frame_count):
-        s = step[frame == f] if len(step) < 200000 else step[np.searchsorted(frame, f) : 0]
-        motion[f] = np.median(s) if len(s) else 0.0
-    motion /= view.width
+    motion = view.median_steps() / view.width
     arc = np.cumsum(motion + max(0.25 * motion.mean(), 1e-4))
     arc = (arc - arc[0]) / max(arc[-1] - arc[0], 1e-12)
     pick = np.unique(

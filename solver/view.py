@@ -94,6 +94,16 @@ class ShotView:
         """Observations of one frame."""
         return self.by_frame[self.frame_bounds[frame] : self.frame_bounds[frame + 1]]
 
+    def median_steps(self) -> np.ndarray:
+        """(F,) median motion of the tracks from the frame before, px."""
+        t = self.tracks
+        linked = np.nonzero((t.track[1:] == t.track[:-1]) & (np.diff(t.frame_index) == 1))[0]
+        step = np.hypot(*(t.xy[linked + 1] - t.xy[linked]).T)
+        frame = t.frame_index[linked + 1]
+        order = np.argsort(frame, kind="stable")
+        parts = np.split(step[order], np.searchsorted(frame[order], np.arange(1, self.frame_count)))
+        return np.array([np.median(p) if len(p) else 0.0 for p in parts])
+
     def _row_shift(self) -> np.ndarray:
         """Image velocity (px per frame) times the row's place (-0.5 .. 0.5)."""
         t, f, xy = self.tracks.track, self.tracks.frame_index, self.tracks.xy
