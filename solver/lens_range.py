@@ -28,7 +28,8 @@ CORRELATED_ERRORS = 3.0
 # Two of them at least, whatever the noise says: drifting tracks, a bend too faint to model. Seen: 0.26 % where 0.1 % was said,
 # 0.84 % where 0.76 % was.
 SYSTEMATIC = 0.003
-EQUAL_COST = 0.5 * 2.0**2 * CORRELATED_ERRORS**2
+RANGE_SIGMAS = 2.0  # at the ends of a range
+EQUAL_COST = 0.5 * RANGE_SIGMAS**2 * CORRELATED_ERRORS**2
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class LensRange:
     sigma: float  # of log focal
     best_px: float = 0.0  # what fits best where this was found out
     bend_doubt: bool = False  # a lens that bends the picture more fits better, though not beyond doubt
+    # focal lengths (px) that were tried, and how much worse each fits than the best; 1 at the ends of the range
+    valley: tuple[tuple[float, float], ...] = ()
 
     def after(self, focal_px: float) -> LensRange:
         """The range once the focal length has come out as focal_px, by more tracks and frames.
@@ -75,24 +78,26 @@ def judge_focal(
         known = bool(settings.focal_px) and settings.focal_mode == "known"
         word, reach, sigma = ("given", 1.0, 0.0) if known else ("prior", 3.0, 0.55)
         return LensRange(word, focal / reach, focal * reach, sigma, bend_doubt=doubt)
+    valley: tuple[tuple[float, float], ...] = ()
     sigma = lens_spread(view, state, frames, tracks, model).get("focal", np.inf)
     if sigma < SURELY_MEASURED or model.focal_varies:
         sigma = min(float(np.hypot(sigma, SYSTEMATIC)), 0.5)
         low, high, known = focal * float(np.exp(-2 * sigma)), focal * float(np.exp(2 * sigma)), True
     else:
-        low, focal, high = focal_range(view, state, model, frames, tracks)
+        low, focal, high, valley = focal_range(view, state, model, frames, tracks)
         low, high = _widened(low, focal, high)
         known = high / low < UNKNOWN_RATIO
         if not known:  # drifting tracks move the whole valley, by the more the longer it is
             beyond = (high / low) ** ENDS_UNSURE
             low, high = low / beyond, high * beyond
+            valley = tuple((focal * (px / focal) ** (1 + 2 * ENDS_UNSURE), worse) for px, worse in valley)
     for other, its, better in rivals:
         its_focal = float(np.exp(np.median(its.world.log_focal[frames])))
         its_sigma = min(lens_spread(view, its, frames, tracks, other).get("focal", 0.0), 0.5) if better else 0.0
         low, high = min(low, its_focal * float(np.exp(-2 * its_sigma))), max(high, its_focal * float(np.exp(2 * its_sigma)))
     ratio = high / low
     word = "prior" if not known else "measured" if ratio < MEASURED_RATIO else "weak"
-    return LensRange(word, low, high, float(np.log(ratio) / 4), focal, doubt)
+    return LensRange(word, low, high, float(np.log(ratio) / 4), focal, doubt, valley)
 
 
 def _widened(low: float, focal: float, high: float) -> tuple[float, float]:
@@ -120,13 +125,16 @@ def lens_spread(view: ShotView, state: State, frames: np.ndarray, tracks: np.nda
 
 
 def hold_at_prior(view: ShotView, state: State, model: Model, lens: LensRange) -> Model:
-    """Put the focal length, which the shot cannot tell, where usual lenses are found among those that fit (the mean of the prior,
-    in log, over the range): a range far from any usual lens is believed, one that spans all lenses is not. The model that keeps
-    it there."""
+    """Put the focal length, which the shot cannot tell, where usual lenses are found among those that fit, each by how well it
+    does (the mean, in log, over the range): a range far from any usual lens is believed, one that spans all lenses alike is not.
+    The model that keeps it there."""
     usual, spread = model.focal_prior_log, max(model.focal_prior_sigma, 1e-3)
     those = np.linspace(np.log(lens.low_px), np.log(lens.high_px), 400)
-    away = ((those - usual) / spread) ** 2
-    expected = np.average(those, weights=np.exp(-0.5 * (away - away.min())))
+    surprise = 0.5 * ((those - usual) / spread) ** 2
+    if lens.valley:
+        tried, worse = np.array(sorted(lens.valley)).T
+        surprise += 0.5 * RANGE_SIGMAS**2 * np.interp(those, np.log(tried), np.sqrt(worse)) ** 2
+    expected = np.average(those, weights=np.exp(surprise.min() - surprise))
     focal = np.median(state.world.log_focal)
     state.world = stretch(state.world, float(np.exp(expected - focal)), view.frame_count // 2)
     return replace(model, focal_free=False)
@@ -163,8 +171,11 @@ def stretch(world: World, factor: float, reference: int) -> World:
     return out
 
 
-def focal_range(view: ShotView, state: State, model: Model, frames: np.ndarray, tracks: np.ndarray) -> tuple[float, float, float]:
-    """(lowest, best, highest) focal length in px that the given frames and tracks support, no prior in force."""
+def focal_range(
+    view: ShotView, state: State, model: Model, frames: np.ndarray, tracks: np.ndarray
+) -> tuple[float, float, float, tuple[tuple[float, float], ...]]:
+    """(lowest, best, highest) focal length in px that the given frames and tracks support, no prior in force, and the valley
+    (see LensRange)."""
     free = replace(model, focal_free=True, focal_varies=False, focal_prior_sigma=np.inf)
     held = replace(free, focal_free=False)
     tracks = tracks & (state.label == LABEL_STATIC)
@@ -178,16 +189,17 @@ def focal_range(view: ShotView, state: State, model: Model, frames: np.ndarray, 
     focal = float(np.exp(np.median(best.world.log_focal[frames])))
     middle = int(frames[len(frames) // 2])
 
-    def end_of(side: int) -> float:
-        last, last_rise, world = 0.0, 0.0, best.world
+    def end_of(side: int) -> tuple[float, list[tuple[float, float]]]:
+        last, last_rise, world, tried = 0.0, 0.0, best.world, []
         for step in STEPS:
             trial = settle(stretch(world, step**side / np.exp(side * last), middle), held, 12)
             rise = trial.cost - best.cost
+            tried.append((focal * step**side, max(rise, 0.0) / EQUAL_COST))
             if rise > EQUAL_COST:
                 share = float(np.clip((EQUAL_COST - last_rise) / (rise - last_rise), 0.05, 1))
-                return focal * float(np.exp(side * (last + (np.log(step) - last) * share)))
+                return focal * float(np.exp(side * (last + (np.log(step) - last) * share))), tried
             last, last_rise, world = np.log(step), max(rise, 0.0), trial.world
-        return focal * float(STEPS[-1] * 1.5) ** side
+        return focal * float(STEPS[-1] * 1.5) ** side, tried
 
-    low, high = side_by_side(end_of, (-1, 1))
-    return low, focal, high
+    (low, shorter), (high, longer) = side_by_side(end_of, (-1, 1))
+    return low, focal, high, ((focal, 0.0), *shorter, *longer)

@@ -12,6 +12,17 @@ from solver.view import ShotView, World
 WIDTH = 1280
 
 
+def held_at(low_px: float, high_px: float, valley: tuple[tuple[float, float], ...] = ()) -> float:
+    """Where a focal length (px) is held that is known to lie in a range."""
+    none = np.zeros(0, int)
+    view = ShotView(Tracks(np.arange(3), none, none, np.zeros((0, 2)), np.zeros(0, np.float32), 1), WIDTH, 720, {})
+    state = State(World.blank(3, 1, 900.0), np.full(1, LABEL_STATIC), 1.0)
+    model = Model(focal_prior_log=float(np.log(1.3 * WIDTH)), focal_prior_sigma=0.5)
+    lens = LensRange("prior", low_px, high_px, float(np.log(high_px / low_px) / 4), np.sqrt(low_px * high_px), valley=valley)
+    assert not hold_at_prior(view, state, model, lens).focal_free
+    return float(np.exp(state.world.log_focal[0]))
+
+
 @pytest.mark.parametrize("factor", [0.99, 1.0, 1.01])
 def test_a_range_goes_along_with_the_last_adjustment_and_keeps_what_fitted_before(factor):
     lens = LensRange("measured", 995.0, 1005.0, 0.0025, 1000.0).after(1000.0 * factor)
@@ -37,13 +48,17 @@ def test_a_lens_that_was_given_stays_as_given():
     ],
 )
 def test_a_focal_length_the_shot_cannot_tell_lies_where_prior_and_range_meet(low, high, least, most):
-    none = np.zeros(0, int)
-    view = ShotView(Tracks(np.arange(3), none, none, np.zeros((0, 2)), np.zeros(0, np.float32), 1), WIDTH, 720, {})
-    state = State(World.blank(3, 1, 900.0), np.full(1, LABEL_STATIC), 1.0)
-    model = Model(focal_prior_log=float(np.log(1.3 * WIDTH)), focal_prior_sigma=0.5)
-    held = hold_at_prior(view, state, model, LensRange("prior", low, high, float(np.log(high / low) / 4), np.sqrt(low * high)))
-    assert not held.focal_free
-    assert least < np.exp(state.world.log_focal[0]) < most
+    assert least < held_at(low, high) < most
+
+
+def test_how_well_each_focal_length_fits_counts_where_the_shot_cannot_tell():
+    """The same range, of which 900 px fit best: the steeper its sides, the nearer to that."""
+    held = [
+        held_at(600.0, 2000.0, valley)
+        for valley in ((), ((600.0, 1.0), (900.0, 0.0), (2000.0, 1.0)), ((600.0, 4.0), (900.0, 0.0), (2000.0, 4.0)))
+    ]
+    assert held[0] > held[1] > held[2] > 900.0
+    assert held[0] > 1250.0 and held[2] < 1100.0
 
 
 @pytest.mark.parametrize(
@@ -57,7 +72,7 @@ def test_a_focal_length_the_shot_cannot_tell_lies_where_prior_and_range_meet(low
 )
 def test_the_longer_the_range_the_less_sure_its_ends(monkeypatch, found, word, said):
     monkeypatch.setattr("solver.lens_range.lens_spread", lambda *a: {})
-    monkeypatch.setattr("solver.lens_range.focal_range", lambda *a: found)
+    monkeypatch.setattr("solver.lens_range.focal_range", lambda *a: (*found, ()))
     state = State(World.blank(3, 1, 1000.0), np.full(1, LABEL_STATIC), 1.0)
     lens = judge_focal(None, Settings(), state, Model(), np.arange(3), np.ones(1, bool), [])
     assert lens.word == word
@@ -67,7 +82,7 @@ def test_the_longer_the_range_the_less_sure_its_ends(monkeypatch, found, word, s
 @pytest.mark.parametrize(("better", "lowest"), [(False, 900.0), (True, 900.0 * np.exp(-0.1))])
 def test_a_bend_in_doubt_widens_the_range_by_its_own_where_it_fits_better(monkeypatch, better, lowest):
     monkeypatch.setattr("solver.lens_range.lens_spread", lambda *a: {"focal": 0.05})
-    monkeypatch.setattr("solver.lens_range.focal_range", lambda *a: (990.0, 1000.0, 1010.0))
+    monkeypatch.setattr("solver.lens_range.focal_range", lambda *a: (990.0, 1000.0, 1010.0, ()))
     straight, bent = (State(World.blank(3, 1, focal), np.full(1, LABEL_STATIC), 1.0) for focal in (1000.0, 900.0))
     rivals = [(Model(k1=True), bent, better)]
     lens = judge_focal(None, Settings(), straight, Model(), np.arange(3), np.ones(1, bool), rivals)
