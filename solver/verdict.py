@@ -8,6 +8,7 @@ import numpy as np
 
 from .doubts import Doubts, in_doubt, said_of
 from .lens_range import LensRange
+from .movers import share_of_picture
 from .reconstruct import State
 from .selfcheck import Contender
 from .tracked import TrackedClip
@@ -22,6 +23,10 @@ STILL_DEG = 0.02  # a camera that turns by less stands still
 FAINT_LEVELS = 7.0
 GOOD_PX, USABLE_PX = 0.8, 2.0  # error on held-out tracks, at 1920 wide
 ENOUGH_STATIC = 0.25  # share of the tracks that must be at rest for a solve to be good
+# Of the picture. Crowds that were solved rightly move in 0.51 of it at most (burnt-in writing apart, which moves as well); where
+# the camera followed the people, 0.54.
+MOSTLY_MOVING = 0.52
+MOST_FRAMES = 48  # that are looked at for that
 MOST_WITH_FEW = 0.1  # share of frames that may rest on few tracks for a solve to be usable
 
 
@@ -63,9 +68,17 @@ def judge(view: ShotView, winner: Contender, evidence: Evidence) -> Verdict:
             "little of that, tracks stick to what it has left, and errors may be larger than the held-out tracks say. "
             "Brighten dark footage before it is compressed, or solve the camera's original."
         )
+    moving = moving_share(view, state, evidence.tracks)
+    crowded = moving > MOSTLY_MOVING and not view.trusted.any()
+    if crowded:
+        lines.append(
+            f"More moves than is at rest: what was left out takes up {100 * moving:.0f} % of the picture. The camera may follow "
+            "people instead of the set. Look at a prop; if it slides, draw a mask over them, or place tracks on the set yourself."
+        )
     held_px = winner.held.rms_px
     share_static = float((state.label[evidence.tracks] == LABEL_STATIC).mean())
-    status = _status(held_px * 1920 / view.width, share_static, doubts, faint or (motion == "free" and not observable))
+    unsure = faint or crowded or (motion == "free" and not observable)
+    status = _status(held_px * 1920 / view.width, share_static, doubts, unsure)
     lines.append(f"Tracks held out of the solve are {held_px:.2f} px off (RMS; along edges, where they may slide, counted less).")
     return Verdict(
         status,
@@ -190,6 +203,12 @@ def _of_tracks(state: State, tracks: np.ndarray) -> str:
         f"{int((label == LABEL_MOVER).sum())} move on their own and "
         f"{int((label == LABEL_UNRELIABLE).sum())} are unreliable; those were left out."
     )
+
+
+def moving_share(view: ShotView, state: State, tracks: np.ndarray) -> float:
+    """Share of the picture that moves on its own, over the shot, by the room that each of the tracks (N,) bool has."""
+    frames = np.unique(np.linspace(0, view.frame_count - 1, MOST_FRAMES).round().astype(int))
+    return share_of_picture(view, frames, tracks, state.label == LABEL_MOVER)
 
 
 def _status(error_px: float, share_static: float, doubts: Doubts, unsure: bool) -> str:

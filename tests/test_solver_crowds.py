@@ -11,9 +11,11 @@ from solver.crowds import freed_of_movers, without_movers
 from solver.hypotheses import choose_tracks, start_frames
 from solver.initialise import StartOptions, start
 from solver.movers import share_of_picture
+from solver.reconstruct import State
 from solver.settle import settle
-from solver.types import LABEL_STATIC, Settings, Tracks
-from solver.view import ShotView
+from solver.types import LABEL_MOVER, LABEL_STATIC, Settings, Tracks
+from solver.verdict import MOSTLY_MOVING, moving_share
+from solver.view import ShotView, World
 from tests.bench.metrics import mean_rotation, rotation_angle_deg
 
 WIDTH, HEIGHT, FOCAL, FRAMES = 960, 540, 1000.0, 48
@@ -194,3 +196,13 @@ def test_a_neighbourhood_lies_where_tracks_are_densest():
     near = neighbourhood(view, np.ones(200, bool), np.array([0]))
     assert near.sum() == 40
     assert near[:60].sum() >= 36
+
+
+def test_a_camera_that_follows_the_people_leaves_most_of_the_picture_moving():
+    """Labels as a path of the set leaves them, and as one of a person does."""
+    view, _, whom = shot_with_people(4)
+    every = np.ones(len(whom), bool)
+    world = World.blank(view.frame_count, len(whom), FOCAL)
+    of_the_set = State(world, np.where(whom == 0, LABEL_STATIC, LABEL_MOVER), 1.0)
+    of_a_person = State(world, np.where(whom == 1, LABEL_STATIC, LABEL_MOVER), 1.0)
+    assert moving_share(view, of_the_set, every) < MOSTLY_MOVING < moving_share(view, of_a_person, every)
