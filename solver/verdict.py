@@ -69,7 +69,8 @@ def judge(view: ShotView, winner: Contender, evidence: Evidence) -> Verdict:
             "Brighten dark footage before it is compressed, or solve the camera's original."
         )
     moving = moving_share(view, state, evidence.tracks)
-    crowded = moving > MOSTLY_MOVING and not view.trusted.any()
+    # a camera that stands still follows nobody, and tracks that the user has placed say what is at rest
+    crowded = moving > MOSTLY_MOVING and motion != "static" and not view.trusted.any()
     if crowded:
         lines.append(
             f"More moves than is at rest: what was left out takes up {100 * moving:.0f} % of the picture. The camera may follow "

@@ -101,7 +101,17 @@ def test_dark_footage_is_not_called_good(tripod):
     assert 0 < found.quality["contrast_levels"] < 7.0
 
 
-def test_a_lock_off_stands_still_while_something_passes():
+def test_a_picture_of_which_most_moves_is_not_called_good(tripod, monkeypatch):
+    found, _ = tripod
+    assert not any("More moves" in line for line in found.verdict.statements)
+    monkeypatch.setattr("solver.verdict.MOSTLY_MOVING", -1.0)
+    found = solve(Clip(pan()[0]), Settings(threads=1), None, None, Quiet())
+    assert found.verdict.status == "usable"
+    assert any("More moves" in line for line in found.verdict.statements)
+
+
+def test_a_lock_off_stands_still_while_something_passes(monkeypatch):
+    monkeypatch.setattr("solver.verdict.MOSTLY_MOVING", -1.0)  # however much passes, no camera follows it
     source = texture(12, 700, 500)
     passer = texture(13, 160, 120)
     rng = np.random.default_rng(5)
@@ -113,6 +123,7 @@ def test_a_lock_off_stands_still_while_something_passes():
         images.append(warped(picture, np.array([[1, 0, 90.0], [0, 1, 90], [0, 0, 1]]), 2.0, rng))
     found = solve(Clip(images), Settings(threads=1), None, None, Quiet())
     assert found.verdict.motion == "static"
+    assert found.verdict.status == "good" and not any("More moves" in line for line in found.verdict.statements)
     np.testing.assert_allclose(found.cam_from_world, np.tile(np.eye(4), (24, 1, 1)), atol=1e-12)
     assert found.verdict.focal == "prior"
     movers = np.nonzero(found.track_label == LABEL_MOVER)[0]
