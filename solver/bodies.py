@@ -20,7 +20,7 @@ from .settle import Settled, settle
 from .types import LABEL_MOVER, LABEL_STATIC, Settings
 from .view import ShotView
 
-MOST_BODIES = 6
+MOST_BODIES = 5
 ONE_BODY = 1.5  # deviations up to which residuals are those of one body's tracks
 CLEANER = 0.67  # times the deviations of the whole: a neighbourhood is one body where the whole is not
 BELONGS = 4.2  # deviations (of both coordinates) within which a track belongs to a body
@@ -39,7 +39,7 @@ class Body:
     share: float
 
 
-def largest_body(
+def bodies(
     view: ShotView,
     settings: Settings,
     lead: Settled,
@@ -47,32 +47,29 @@ def largest_body(
     chosen: np.ndarray,
     use_depth: bool,
     options: StartOptions,
-) -> Body | None:
-    """What takes up most of the picture among the bodies that the chosen tracks (N,) bool belong to; `lead`: first guess."""
+) -> list[Body]:
+    """The bodies that the chosen tracks (N,) bool belong to, what takes up most of the picture first; `lead`: first guess."""
     left = chosen.copy()
-    best: Body | None = None
+    found: list[Body] = []
     noise = 1.0  # of the cleanest body so far
     for turn in range(MOST_BODIES):
         if left.sum() < max(FEW * chosen.sum(), LEAST_NEIGHBOURS):
             break
-        if best is not None and _share(view, frames, chosen, left) <= best.share:
-            break  # nothing larger can come
         whole = lead if turn == 0 else begun_from(view, settings, frames, left, use_depth, options)
-        found = core(view, whole, frames, left)
-        if found.state.scale > ONE_BODY * noise:
+        middle = core(view, whole, frames, left)
+        if middle.state.scale > ONE_BODY * noise:
             some = neighbourhood(view, left, frames)
             near = core(view, begun_from(view, settings, frames, some, use_depth, options), frames, some)
-            if near.state.scale < CLEANER * found.state.scale:
-                found = near
-        body = gathered(view, found, frames, chosen, use_depth)
-        if best is None or body.share > best.share:
-            best = body
+            if near.state.scale < CLEANER * middle.state.scale:
+                middle = near
+        body = gathered(view, middle, frames, chosen, use_depth)
+        found.append(body)
         noise = min(noise, body.settled.state.scale)
         if options.focal_free and body.settled.state.scale < ONE_BODY:  # one lens has seen them all
             options = replace(options, focal_px=float(np.exp(np.median(body.settled.state.world.log_focal[frames]))))
         fresh = body.tracks & left
         left &= ~(fresh if fresh.any() else neighbourhood(view, left, frames))
-    return best
+    return sorted(found, key=lambda body: -body.share)
 
 
 def begun_from(

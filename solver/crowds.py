@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from .bodies import LEAST_NEIGHBOURS, ONE_BODY, begun_from, gathered, largest_body, resting_on
+from .bodies import LEAST_NEIGHBOURS, ONE_BODY, Body, begun_from, bodies, gathered, resting_on
 from .hypotheses import candidates
 from .initialise import StartOptions, start
 from .movers import explained, share_of_picture, smooth_movers
@@ -21,8 +21,9 @@ SHARP_LOOK = 1.4  # times the noise of the cleanest: what is right is right to w
 MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
 SAME_MOVERS = 0.02  # share of the tracks that changed sides in a round up to which the next brings nothing new
 HALF = 0.5  # of the picture
+IN_COMMON = 0.02  # share of the picture that the paths of two parts of the set both fit
 FIRST_LENSES = 2  # the shorter ones, which crowds are mostly shot with, before the rest is tried
-ABOUT = 0.03  # by which a reconstruction may fall short of one that has taken much longer
+ABOUT = 0.03  # by which the residuals of a reconstruction may be above those of one that has taken much longer
 CROWD = 0.15  # share of movers that can have carried the path along, so that looking for bodies is worth the time
 RESTLESS, RESTLESS_TURN = 0.28, 0.15  # share of tracks not at rest from which it is, too
 COMPROMISE = 2.0  # times the noise that residuals have under a path between several bodies
@@ -47,9 +48,9 @@ def freed_of_movers(
     if options is None or not crowded(view, lead, frames, chosen, nearly_turns=bool(turning)):
         return refined()
 
-    def singled_out() -> Settled | None:
-        body = largest_body(view, settings, of_one_lens(lead), frames, chosen, use_depth, options)
-        return None if body is None else resting_on(view, body, frames, chosen)
+    def singled_out() -> tuple[list[Body], list[Settled]]:
+        found = bodies(view, settings, of_one_lens(lead), frames, chosen, use_depth, options)
+        return found, [resting_on(view, body, frames, chosen) for body in found[:1]]
 
     lenses = sorted({o.focal_px for o in travellers(view, settings, use_depth)}) if options.focal_free else [options.focal_px]
     unturned = [
@@ -59,12 +60,46 @@ def freed_of_movers(
     ]
     begun = _all(unturned[:FIRST_LENSES])
     if begun:
-        first = sharpest(view, [lead, *begun], frames, chosen, favoured=begun)
+        first = sharpest(view, [lead, *begun], frames, chosen)
         at_rest = chosen & (first.state.label == LABEL_STATIC)
         clean = first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
         if first is not lead and clean and share_of_picture(view, frames, chosen, at_rest) > HALF:
             return first  # nothing else can be larger
-    return sharpest(view, [*begun, *_all([refined, singled_out, *unturned[FIRST_LENSES:]])], frames, chosen)
+    (found, largest), *others = side_by_side(lambda way: way(), [singled_out, refined, *unturned[FIRST_LENSES:]])
+    best = sharpest(view, [*begun, *largest, *(o for o in others if o is not None)], frames, chosen)
+    return with_parts(view, settings, best, found, frames, chosen, use_depth, [options.focal_px, *lenses[:FIRST_LENSES]])
+
+
+def with_parts(
+    view: ShotView,
+    settings: Settings,
+    best: Settled,
+    found: list[Body],
+    frames: np.ndarray,
+    chosen: np.ndarray,
+    use_depth: bool,
+    lenses_px: list[float],
+) -> Settled:
+    """The reconstruction, or one joined with what else of the bodies belongs to the set, begun under each of the focal lengths.
+
+    A false path can fit the far end of a set to within the noise; the rest then passes for a body of its own. Such a body's path
+    fits some of what is at rest, as that of a person hardly does. Two bodies that one path explains are one.
+    """
+    at_rest = chosen & (best.state.label == LABEL_STATIC)
+    if share_of_picture(view, frames, chosen, at_rest) > HALF:
+        return best
+    parts = [body.tracks for body in found if (body.tracks & ~at_rest).sum() >= LEAST_NEIGHBOURS]
+    common = [share_of_picture(view, frames, chosen, part & at_rest) for part in parts]
+    if max(common, default=0.0) < IN_COMMON:
+        return best
+    both = at_rest | parts[int(np.argmax(common))]
+
+    def joined(focal_px: float) -> Settled:
+        options = replace(best.started.options, focal_px=focal_px, distortion=False)
+        begun = begun_from(view, settings, frames, both, use_depth, options)
+        return resting_on(view, gathered(view, begun, frames, chosen, use_depth), frames, chosen)
+
+    return sharpest(view, [best, *side_by_side(joined, lenses_px)], frames, chosen)
 
 
 def _all(ways: list[Callable[[], Settled | None]]) -> list[Settled]:
@@ -72,17 +107,13 @@ def _all(ways: list[Callable[[], Settled | None]]) -> list[Settled]:
     return [found for found in side_by_side(lambda way: way(), ways) if found is not None]
 
 
-def sharpest(
-    view: ShotView, those: list[Settled], frames: np.ndarray, chosen: np.ndarray, favoured: list[Settled] | None = None
-) -> Settled:
-    """The reconstruction that explains most of the picture to well within the noise of the cleanest; those that are favoured need
-    not quite reach the others."""
+def sharpest(view: ShotView, those: list[Settled], frames: np.ndarray, chosen: np.ndarray) -> Settled:
+    """The reconstruction that explains most of the picture to well within the noise of the cleanest."""
     noise = min(s.state.scale for s in those)
 
     def score(s: Settled) -> float:
         share = explained(view, s.state, frames, chosen, s.model.translation, noise, SHARP_LOOK, by_room=True, floor_px=0.0)
-        good = any(s is f for f in favoured or ())
-        return share * (ZOOM_DISCOUNT if s.model.focal_varies else 1.0) * (1 + ABOUT if good else 1.0)
+        return share * (ZOOM_DISCOUNT if s.model.focal_varies else 1.0)
 
     return max(those, key=score)
 

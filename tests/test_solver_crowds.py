@@ -1,13 +1,13 @@
 """The camera follows the set, not the people, even where they carry most of the tracks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from solver.bodies import largest_body, neighbourhood
-from solver.crowds import freed_of_movers, without_movers
+from solver.bodies import Body, begun_from, bodies, neighbourhood
+from solver.crowds import freed_of_movers, with_parts, without_movers
 from solver.hypotheses import choose_tracks, start_frames
 from solver.initialise import StartOptions, start
 from solver.movers import share_of_picture
@@ -150,7 +150,7 @@ def test_the_largest_body_is_the_one_that_takes_up_most_of_the_picture():
     view, _, whom = shot_with_people(4)
     between, frames, chosen = led_astray(view, 1.2 * FOCAL, 4)
     options = StartOptions(1.2 * FOCAL, use_depth=False)
-    body = largest_body(view, Settings(seed=4), between, frames, chosen, False, options)
+    body = bodies(view, Settings(seed=4), between, frames, chosen, False, options)[0]
     assert (body.tracks == (chosen & (whom == 0))).mean() > 0.98
     assert 0.4 < body.share < 0.7
     assert chosen[whom == 1].sum() > chosen[whom == 0].sum()  # though a person carries more tracks
@@ -161,9 +161,30 @@ def test_tracks_that_the_user_has_placed_say_which_body_is_at_rest():
     between, frames, chosen = led_astray(view, 1.2 * FOCAL, 4)
     view.trusted[np.flatnonzero(chosen & (whom == 2))[:5]] = True
     options = StartOptions(1.2 * FOCAL, use_depth=False)
-    body = largest_body(view, Settings(seed=4), between, frames, chosen, False, options)
+    body = bodies(view, Settings(seed=4), between, frames, chosen, False, options)[0]
     assert (body.tracks == (chosen & (whom == 2))).mean() > 0.98
     assert body.share == 1.0
+
+
+def test_a_part_of_the_set_that_a_false_path_leaves_out_is_joined_and_a_person_is_not():
+    view, true, whom = shot_with_people(3, 250, 250)
+    _, frames, chosen = led_astray(view, FOCAL, 3)
+    right = begun_from(view, Settings(), frames, chosen & (whom == 0), False, StartOptions(1.2 * FOCAL, use_depth=False))
+    order = np.cumsum(chosen & (whom == 0)) / (chosen & (whom == 0)).sum()
+    far, near = chosen & (whom == 0) & (order <= 0.5), chosen & (whom == 0) & (order > 0.4)
+    false = right.state.copy()
+    false.world.translation[:, 0] += 0.02 * np.sin(np.arange(FRAMES))
+    false.label[chosen] = np.where(far[chosen], LABEL_STATIC, LABEL_MOVER)
+    best = replace(right, state=false)
+    assert rotation_error_deg(right.state.world.rotation[frames], true[frames]) < 0.02
+    found = [Body(right, part, share_of_picture(view, frames, chosen, part)) for part in (far, chosen & (whom == 1), near)]
+    lenses_px = [0.8 * FOCAL, 1.3 * FOCAL]
+    whole = with_parts(view, Settings(), best, found, frames, chosen, False, lenses_px)
+    assert rotation_error_deg(whole.state.world.rotation[frames], true[frames]) < 0.02
+    assert (whole.state.label[near] == LABEL_STATIC).mean() > 0.95
+    assert (whole.state.label[chosen & (whom > 0)] == LABEL_STATIC).mean() < 0.05
+    # a person has nothing in common with the set: nothing is tried
+    assert with_parts(view, Settings(), best, found[:2], frames, chosen, False, lenses_px) is best
 
 
 def test_too_few_tracks_make_no_body():
@@ -171,7 +192,7 @@ def test_too_few_tracks_make_no_body():
     pulled, frames, chosen = led_astray(view, FOCAL, 2)
     few = chosen & (np.cumsum(chosen) <= 20)
     options = StartOptions(FOCAL, use_depth=False)
-    assert largest_body(view, Settings(), pulled, frames, few, False, options) is None
+    assert bodies(view, Settings(), pulled, frames, few, False, options) == []
 
 
 def in_one_frame(xy: np.ndarray) -> ShotView:
