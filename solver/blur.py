@@ -21,12 +21,12 @@ from .patches import PatchGrid, Refined, make_templates
 SHUTTERS = (0.0, 0.25, 0.5, 0.75, 1.0)  # exposure time over frame time; film cameras are mostly near one half
 # Points in a streak are known to this share of its length: its parts are seen from different places.
 STREAK_ERROR = 0.015
-MOST_PARTS = 4  # of the picture that are asked for it in a pair of frames
+MOST_PARTS = 8  # of the picture that are asked for it in a pair of frames
 ROOM_PX = 16.0  # that a patch may move by
 ENOUGH_LOOKS = 4  # pairs of frames that tell the shutter once blur is proven: it stays the same over a shot
 UNPROVEN_LOOKS = 6  # after which only pairs that tell more are looked at
 TELLING_CHANGE_PX = 1.0  # of the motion per frame, from which two frames tell the shutter
-SURELY_BLURRED = 3.0  # deviations; the first two frames of a whip alone bring 4 to 7, fast pans without blur 1
+SURELY_BLURRED = 3.0  # deviations; the first two frames of a whip alone bring 4 to 10, fast pans without blur 1
 
 
 def line_blur(image: np.ndarray, length_px: np.ndarray) -> np.ndarray:
