@@ -21,6 +21,7 @@ from .types import LABEL_MOVER, LABEL_STATIC, Settings
 from .view import ShotView
 
 MOST_BODIES = 5
+HALF = 0.5  # of the picture: nothing else can be larger
 ONE_BODY = 1.5  # deviations up to which residuals are those of one body's tracks
 CLEANER = 0.67  # times the deviations of the whole: a neighbourhood is one body where the whole is not
 BELONGS = 4.2  # deviations (of both coordinates) within which a track belongs to a body
@@ -53,7 +54,7 @@ def bodies(
     found: list[Body] = []
     noise = 1.0  # of the cleanest body so far
     for turn in range(MOST_BODIES):
-        if left.sum() < max(FEW * chosen.sum(), LEAST_NEIGHBOURS):
+        if left.sum() < max(FEW * chosen.sum(), LEAST_NEIGHBOURS) or any(body.share > HALF for body in found):
             break
         whole = lead if turn == 0 else begun_from(view, settings, frames, left, use_depth, options)
         middle = core(view, whole, frames, left)

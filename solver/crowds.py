@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from .bodies import LEAST_NEIGHBOURS, ONE_BODY, Body, begun_from, bodies, gathered, resting_on
+from .bodies import HALF, LEAST_NEIGHBOURS, ONE_BODY, Body, begun_from, bodies, gathered, resting_on
 from .hypotheses import candidates
 from .initialise import StartOptions, start
 from .movers import explained, share_of_picture, smooth_movers
@@ -20,7 +20,6 @@ from .view import ShotView
 SHARP_LOOK = 1.4  # times the noise of the cleanest: what is right is right to within it, a compromise only roughly
 MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
 SAME_MOVERS = 0.02  # share of the tracks that changed sides in a round up to which the next brings nothing new
-HALF = 0.5  # of the picture
 IN_COMMON = 0.02  # share of the picture that the paths of two parts of the set both fit
 FIRST_LENSES = 2  # the shorter ones, which crowds are mostly shot with, before the rest is tried
 ABOUT = 0.03  # by which the residuals of a reconstruction may be above those of one that has taken much longer
