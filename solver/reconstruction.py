@@ -10,6 +10,7 @@ from .crowds import freed_of_movers
 from .effort import Effort, Stopwatch
 from .heats import best_starts
 from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, candidates, choose_tracks, is_still, start_frames
+from .in_place import in_place
 from .initialise import Started, lift, lift_seen, start
 from .lens_range import LensRange, hold_at_prior, judge_focal
 from .mirror import better_mirror
@@ -55,7 +56,7 @@ def reconstruct(
         middle = view.keys[len(view.keys) // 2] if use_depth else view.frame_count // 2
         first = max(0, int(np.searchsorted(frames, middle)) - MAX_START_FRAMES // 2)
         frames = frames[first : first + MAX_START_FRAMES]
-    chosen = choose_tracks(view, frames, effort.start_tracks, tracks, settings.seed)
+    chosen = choose_tracks(view, frames, effort.start_tracks, tracks & ~in_place(view), settings.seed)
     tried = best_starts(
         view,
         frames,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .doubts import Doubts, in_doubt, said_of
+from .in_place import in_place
 from .lens_range import LensRange
 from .movers import share_of_picture
 from .reconstruct import State
@@ -23,8 +24,7 @@ STILL_DEG = 0.02  # a camera that turns by less stands still
 FAINT_LEVELS = 7.0
 GOOD_PX, USABLE_PX = 0.8, 2.0  # error on held-out tracks, at 1920 wide
 ENOUGH_STATIC = 0.25  # share of the tracks that must be at rest for a solve to be good
-# Of the picture. Crowds that were solved rightly move in 0.51 of it at most (burnt-in writing apart, which moves as well); where
-# the camera followed the people, 0.54.
+# Of the picture. Crowds that were solved rightly move in 0.51 of it at most; where the camera followed the people, 0.54.
 MOSTLY_MOVING = 0.52
 MOST_FRAMES = 48  # that are looked at for that
 MOST_WITH_FEW = 0.1  # share of frames that may rest on few tracks for a solve to be usable
@@ -61,14 +61,16 @@ def judge(view: ShotView, winner: Contender, evidence: Evidence) -> Verdict:
     doubts = in_doubt(view, state.label == LABEL_STATIC, evidence.frame_tracks, evidence.unjoined, evidence.tracked)
     contrast = evidence.tracked.contrast_levels
     faint = 0 < contrast < FAINT_LEVELS
-    lines += [*of_lens, *of_depth, _of_tracks(state, evidence.tracks), *said_of(doubts, view.tracks.frame_numbers)]
+    of_the_scene = evidence.tracks & ~(in_place(view) & (state.label != LABEL_STATIC))
+    lines += [*of_lens, *of_depth, *_of_tracks(state, evidence.tracks, of_the_scene)]
+    lines += said_of(doubts, view.tracks.frame_numbers)
     if faint:
         lines.append(
             f"What the tracks hold on to is faint (it varies by {contrast:.1f} grey levels of 255). Compression leaves "
             "little of that, tracks stick to what it has left, and errors may be larger than the held-out tracks say. "
             "Brighten dark footage before it is compressed, or solve the camera's original."
         )
-    moving = moving_share(view, state, evidence.tracks)
+    moving = moving_share(view, state, of_the_scene)
     # a camera that stands still follows nobody, and tracks that the user has placed say what is at rest
     crowded = moving > MOSTLY_MOVING and motion != "static" and not view.trusted.any()
     if crowded:
@@ -197,13 +199,21 @@ def _of_depth(winner: Contender, evidence: Evidence, noise_px: float) -> tuple[s
     ]
 
 
-def _of_tracks(state: State, tracks: np.ndarray) -> str:
-    label = state.label[tracks]
-    return (
+def _of_tracks(state: State, tracks: np.ndarray, of_the_scene: np.ndarray) -> list[str]:
+    """What became of the tracks (N,) bool, and of those among them that are not of the scene."""
+    label = state.label[of_the_scene]
+    lines = [
         f"{int((label == LABEL_STATIC).sum())} tracks at rest carry the solve; "
         f"{int((label == LABEL_MOVER).sum())} move on their own and "
         f"{int((label == LABEL_UNRELIABLE).sum())} are unreliable; those were left out."
-    )
+    ]
+    on_the_picture = int((tracks & ~of_the_scene).sum())
+    if on_the_picture:
+        lines.append(
+            f"{on_the_picture} tracks stay in place while the picture moves (writing or a logo in it, dirt on the lens, the "
+            "camera's own mount); they were left out."
+        )
+    return lines
 
 
 def moving_share(view: ShotView, state: State, tracks: np.ndarray) -> float:
