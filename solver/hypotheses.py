@@ -77,12 +77,7 @@ def choose_tracks(view: ShotView, frames: np.ndarray, wanted: int, allowed: np.n
 def is_still(view: ShotView) -> bool:
     """True when most tracks stay where they are: a lock-off."""
     t = view.tracks
-    length = np.bincount(t.track, minlength=t.track_count)
-    mean = (
-        np.stack([np.bincount(t.track, view.xy[:, k], minlength=t.track_count) for k in (0, 1)], 1)
-        / np.maximum(length, 1)[:, None]
-    )
-    away = np.hypot(*(view.xy - mean[t.track]).T)
+    away, length = view.away_from_mean()
     spread = np.bincount(t.track, away, minlength=t.track_count) / np.maximum(length, 1)
     long = length >= 0.5 * view.frame_count
     if long.sum() < 20:

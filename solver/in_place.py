@@ -26,32 +26,30 @@ SAMPLE_FRAMES = 24  # that are looked at for that
 def in_place(view: ShotView) -> np.ndarray:
     """(N,) bool: tracks that stay where they are in the picture while most others move."""
     t = view.tracks
-    track, count = t.track, t.track_count
-    spread, views = _spread(track, view.xy, count)
+    spread, views = _spread(view, slice(None))
     long = views >= LEAST_VIEWS
     limit = IN_PLACE * view.width
     still = long & (spread < limit)
-    out = np.zeros(count, bool)
+    out = np.zeros(t.track_count, bool)
     sample = np.unique(np.linspace(0, view.frame_count - 1, SAMPLE_FRAMES).round().astype(int))
     if not still.any() or share_of_picture(view, sample, long, still) > AT_REST:
         return out
-    first, last = np.full(count, view.frame_count), np.full(count, -1)
-    np.minimum.at(first, track, t.frame_index)
-    np.maximum.at(last, track, t.frame_index)
-    for begin, end in np.unique(np.c_[first, last][still], axis=0):
-        rows = (t.frame_index >= begin) & (t.frame_index <= end) & ~still[track]
-        others, together = _spread(track[rows], view.xy[rows], count)
-        others = others[together >= ALONGSIDE * (end - begin + 1)]
-        if len(others) >= LEAST_OTHERS and np.median(others) > AROUND * limit:
-            out |= still & (first == begin) & (last == end)
+    first, last = np.full(t.track_count, view.frame_count), np.full(t.track_count, -1)
+    np.minimum.at(first, t.track, t.frame_index)
+    np.maximum.at(last, t.track, t.frame_index)
+
+    def others_move(begin: int, end: int) -> bool:
+        those, together = _spread(view, view.rows_between(begin, end))
+        those = those[~still & (together >= ALONGSIDE * (end - begin + 1))]
+        return len(those) >= LEAST_OTHERS and np.median(those) > AROUND * limit
+
+    lives, life = np.unique(np.c_[first, last][still], axis=0, return_inverse=True)
+    out[still] = np.array([others_move(*ends) for ends in lives])[life]
     return out
 
 
-def _spread(track: np.ndarray, xy: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each track the RMS distance (px) from its mean place, and the number of its views (count,)."""
-    views = np.bincount(track, minlength=count)
-    square = np.zeros(count)
-    for k in (0, 1):
-        mean = np.bincount(track, xy[:, k], minlength=count) / np.maximum(views, 1)
-        square += np.bincount(track, (xy[:, k] - mean[track]) ** 2, minlength=count)
+def _spread(view: ShotView, rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+    """Of each track the RMS distance (px) from its mean place over these observations, and how many of them it has (N,)."""
+    away, views = view.away_from_mean(rows)
+    square = np.bincount(view.tracks.track[rows], away**2, minlength=view.tracks.track_count)
     return np.sqrt(square / np.maximum(views, 1)), views

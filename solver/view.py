@@ -94,6 +94,18 @@ class ShotView:
         """Observations of one frame."""
         return self.by_frame[self.frame_bounds[frame] : self.frame_bounds[frame + 1]]
 
+    def rows_between(self, first: int, last: int) -> np.ndarray:
+        """Observations of these frames and all between them."""
+        return self.by_frame[self.frame_bounds[first] : self.frame_bounds[last + 1]]
+
+    def away_from_mean(self, rows: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Of each of these observations the distance (px) from its track's mean place over all of them, and the number that each
+        track (N,) has of them."""
+        track, xy, count = self.tracks.track[rows], self.xy[rows], self.tracks.track_count
+        views = np.bincount(track, minlength=count)
+        mean = np.stack([np.bincount(track, xy[:, k], minlength=count) for k in (0, 1)], 1) / np.maximum(views, 1)[:, None]
+        return np.hypot(*(xy - mean[track]).T), views
+
     def median_steps(self) -> np.ndarray:
         """(F,) median motion of the tracks from the frame before, px."""
         t = self.tracks
