@@ -94,7 +94,7 @@ def is_ready(venv: Venv) -> bool:
 def ensure(venv: Venv) -> Path:
     """Make the environment if need be; returns its interpreter. Raises BuildError when it cannot be installed."""
     if is_ready(venv):
-        return venv.python
+        return _compiled(venv)
     base = find_python311()
     step(f"Installing {venv.folder}: {venv.purpose}")
     (venv.path / STAMP_NAME).unlink(missing_ok=True)
@@ -108,13 +108,21 @@ def ensure(venv: Venv) -> Path:
         if code == 0:
             (venv.path / STAMP_NAME).write_text(fingerprint(venv) + "\n")
             note(f"{venv.folder} is ready")
-            return venv.python
+            return _compiled(venv)
         note(f"try {attempt} of {INSTALL_TRIES} failed: {tail}")
         time.sleep(2 * attempt)
     raise BuildError(
         f"{venv.folder} cannot be installed: {tail}",
         f"Check the network and the disk's free space (2 GB); to start afresh delete {venv.folder} and run this again.",
     )
+
+
+def _compiled(venv: Venv) -> Path:
+    """The environment's interpreter. The solver is compiled here: where Python may not keep what it compiles, each solve would do
+    so anew, which takes a quarter of a second."""
+    if venv is MAIN:
+        subprocess.run([str(venv.python), "-m", "compileall", "-q", "solver"], cwd=ROOT, capture_output=True)
+    return venv.python
 
 
 def _pip_install(venv: Venv) -> tuple[int, str]:
