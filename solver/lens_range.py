@@ -91,9 +91,9 @@ def judge_focal(
             beyond = (high / low) ** ENDS_UNSURE
             low, high = low / beyond, high * beyond
             valley = tuple((focal * (px / focal) ** (1 + 2 * ENDS_UNSURE), worse) for px, worse in valley)
-    for other, its, better in rivals:
+    for other, its, _ in rivals:
         its_focal = float(np.exp(np.median(its.world.log_focal[frames])))
-        its_sigma = min(lens_spread(view, its, frames, tracks, other).get("focal", 0.0), 0.5) if better else 0.0
+        its_sigma = min(lens_spread(view, its, frames, tracks, other).get("focal", 0.0), 0.5)
         low, high = min(low, its_focal * float(np.exp(-2 * its_sigma))), max(high, its_focal * float(np.exp(2 * its_sigma)))
     ratio = high / low
     word = "prior" if not known else "measured" if ratio < MEASURED_RATIO else "weak"
