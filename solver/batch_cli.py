@@ -234,7 +234,9 @@ class Batch:
             runner = DaskRunner(self._options.dask, self._options.dask_python)
             self._workers = runner.workers()
             try:
-                yield from runner.run(todo, files)
+                for outcome in runner.run(todo, files):
+                    self._workers = max(self._workers, runner.workers())  # some join late
+                    yield outcome
             finally:
                 runner.close()
             return
