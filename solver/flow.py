@@ -13,7 +13,6 @@ from .patches import smooth
 SMOOTHING_PX = 0.7
 SAME_LIGHT = 0.05  # of the brightness and the contrast: content that comes and goes changes them by so much
 HALVE_FROM_PX = 900  # pictures at least so wide or high are halved for Lucas-Kanade
-SHRINK_BY_CURVE = 0.6  # of the size and above: a cubic is as good as the mean over areas there, in a quarter of the time
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def prepare(image: np.ndarray, shrink: float) -> Picture:
     if shrink < 1:
         size = tuple(round(n * shrink) for n in gray.shape[::-1])
         scale = np.array(gray.shape[::-1]) / size
-        gray = cv2.resize(gray, size, interpolation=cv2.INTER_CUBIC if shrink > SHRINK_BY_CURVE else cv2.INTER_AREA)
+        gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
     halved = max(gray.shape) >= HALVE_FROM_PX
     coarse = cv2.pyrDown(gray) if halved else gray
     return Picture(image, gray, coarse, 0.5 if halved else 1.0, smooth(gray, SMOOTHING_PX), scale)
