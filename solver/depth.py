@@ -18,20 +18,26 @@ from .types import DepthMap, DepthSource
 
 
 def open_depth_source(
-    model: str | None, maps_dir: str | None = None, device: str = "auto", threads: int = 0, progress=None
+    model: str | None,
+    maps_dir: str | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    progress=None,
+    pictures: int | None = None,
 ) -> DepthSource | None:
     """The depth source asked for; None for "none".
 
     model: a registry id, the path of an .onnx file, "none", or None for the network that ships with Holdfast. maps_dir
     takes precedence. device: auto | cpu | cuda. threads: 0 means one per core. progress: types.Progress or None; gets a
-    warning when a faster provider failed. Raises HoldfastError (EXIT_MODEL, EXIT_INPUT for maps).
+    warning when a faster provider failed. pictures: about how many will be asked for, None for many (see NetworkSource).
+    Raises HoldfastError (EXIT_MODEL, EXIT_INPUT for maps).
     """
     if maps_dir is not None:
         return MapsSource(maps_dir)
     if model == "none":
         return None
     spec, path = resolve_network(model)
-    network = NetworkSource(spec, path, device=device, threads=threads, progress=progress)
+    network = NetworkSource(spec, path, device=device, threads=threads, progress=progress, pictures=pictures)
     folder = cache_folder()
     return CachedSource(network, folder) if folder is not None and network.seconds > SLOW_S else network
 

@@ -120,7 +120,7 @@ def _depth(options: argparse.Namespace, reporter: Reporter, log: RunLog) -> None
     clip = open_clip(options.clip, frames[0], frames[-1], solution.clip.step, reporter)
     _check_same_clip(clip, solution, solve_folder)
     _check_space(folder, solution)
-    source = open_depth_source(options.depth_model, options.depth_maps, options.device, options.threads, reporter)
+    source = open_depth_source(options.depth_model, options.depth_maps, options.device, options.threads, reporter, len(frames))
     reporter("open", 1, 1)
     indices, maps = _maps_of_all(clip, source, frames, reporter)
     steady = steady_depth(solution, maps, indices)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import sys
 import time
 from pathlib import Path
@@ -25,6 +27,11 @@ PROVIDERS = (
 CPU = "CPUExecutionProvider"
 NVIDIA = PROVIDERS[:2]
 GPU_BATCH = 8
+# Slow to start, and no gain for a small network and few pictures (`python -m tests.bench.providers`).
+CARD_START_S = 1.5
+SMALL_NETWORK_BYTES = 32e6
+# A search by trial may pick another algorithm in every run, TensorFloat-32 keeps 10 bits: depth would not be the CPU's.
+CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
 
 
 def _import_onnxruntime():
@@ -49,6 +56,18 @@ def nvidia_driver_present() -> bool:
     return True
 
 
+def load_nvidia_libraries(ort) -> None:
+    """Loads CUDA and cuDNN from Python packages beside ONNX Runtime, where there are any: the system need not find them then.
+
+    What cannot be loaded is no error yet: the provider itself says so, and its message is the one reported.
+    """
+    preload = getattr(ort, "preload_dlls", None)
+    if preload is None:
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):  # it prints, not raises
+        preload()
+
+
 def candidate_providers(available: list[str], device: str, driver: bool) -> list[str]:
     """Providers to try, best first, ending with the CPU. device: auto | cpu | cuda."""
     if device == "cpu":
@@ -70,8 +89,18 @@ class NetworkSource:
     """A DepthSource (see types): name, provider, kind, predict. Also: spec, path, fallback (why not a faster
     provider, or None), seconds (what one frame takes), batch_size (how many pictures to hand over at once)."""
 
-    def __init__(self, spec: NetworkSpec, path: Path, device: str = "auto", threads: int = 0, progress=None) -> None:
-        """Loads the network and runs it once. threads: 0 means ONNX Runtime's own choice, one per core.
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        path: Path,
+        device: str = "auto",
+        threads: int = 0,
+        progress=None,
+        pictures: int | None = None,
+    ) -> None:
+        """Loads the network and runs it once. threads: 0 means ONNX Runtime's own choice, one per core. pictures: about how
+        many will be asked for, None for many: with device "auto", a small network stays on the CPU where that is sooner done
+        than a graphics card started.
 
         Raises HoldfastError: file missing or not an ONNX file, inputs or outputs other than described, no provider runs it.
         """
@@ -88,16 +117,21 @@ class NetworkSource:
         failures = []
         if device == "cuda" and not (driver and set(NVIDIA) & set(ort.get_available_providers())):
             failures.append("no NVIDIA driver" if not driver else "this ONNX Runtime has no CUDA provider")
-        for provider in candidate_providers(ort.get_available_providers(), device, driver):
-            if provider in NVIDIA and not driver:
-                continue
+        candidates = [p for p in candidate_providers(ort.get_available_providers(), device, driver) if driver or p not in NVIDIA]
+        if device == "auto" and pictures is not None and len(candidates) > 1 and self.path.stat().st_size < SMALL_NETWORK_BYTES:
+            candidates.insert(0, CPU)
+        for tried, provider in enumerate(candidates):
             try:
+                if provider in NVIDIA:
+                    load_nvidia_libraries(ort)
                 self._open(ort, provider)
                 self._warm_up()
+                if provider == CPU and tried < len(candidates) - 1 and self.seconds * pictures > CARD_START_S:
+                    continue
             except HoldfastError:
                 raise
             except Exception as error:  # noqa: BLE001  ONNX Runtime's own exceptions share no useful base class
-                if provider == CPU:
+                if tried == len(candidates) - 1:
                     raise HoldfastError(
                         "model.fails",
                         f"The depth network {self.path.name} does not run: {_first_line(error)}",
@@ -138,7 +172,8 @@ class NetworkSource:
         options.inter_op_num_threads = 1
         # Idle worker threads would spin and take the cores from the tracker.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        chosen = [provider] if provider == CPU else [provider, CPU]
+        own = (provider, CUDA_OPTIONS) if provider == "CUDAExecutionProvider" else provider
+        chosen = [provider] if provider == CPU else [own, CPU]
         try:
             session = ort.InferenceSession(str(self.path), options, providers=chosen)
         except Exception as error:

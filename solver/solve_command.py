@@ -76,10 +76,17 @@ def _solve(options: argparse.Namespace, reporter: Reporter, log: RunLog, exact_c
         cv2.setNumThreads(options.threads)
     reporter("open", 0, 1)
     from .depth import open_depth_source
+    from .effort import Effort
 
     with ThreadPoolExecutor(1) as pool:  # a network takes as long to load as all else
         opening = pool.submit(
-            open_depth_source, options.depth_model, options.depth_maps, options.device, options.threads, reporter
+            open_depth_source,
+            options.depth_model,
+            options.depth_maps,
+            options.device,
+            options.threads,
+            reporter,
+            Effort.of(options.quality).depth_keyframes,
         )
         clip = open_clip(options.clip, options.start, options.end, options.step, reporter, exact_count=exact_count)
         settings = make_settings(options, clip.info)

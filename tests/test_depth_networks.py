@@ -243,6 +243,11 @@ def test_cuda_asked_for_and_not_there_is_said(tmp_path, monkeypatch):
     assert said and said[0][0] == "depth.provider" and "CPU" in said[0][1]
 
 
+def named(provider) -> str:
+    """The name of a provider that may come with options."""
+    return provider if isinstance(provider, str) else provider[0]
+
+
 class FakeSession:
     """An inference session of any provider; runs on the CPU underneath. `behaviour` says what goes wrong with it."""
 
@@ -251,7 +256,7 @@ class FakeSession:
         self.get_inputs, self.get_outputs = real.get_inputs, real.get_outputs
 
     def get_providers(self):
-        return ["CPUExecutionProvider"] if self.behaviour == "does not load" else self.providers
+        return ["CPUExecutionProvider"] if self.behaviour == "does not load" else [named(p) for p in self.providers]
 
     def run(self, names, feed):
         if self.behaviour == "fails in use":
@@ -276,7 +281,7 @@ def test_providers_are_tried_in_order_with_a_real_run_and_falls_are_said(behavio
     real, asked, said = onnxruntime.InferenceSession, [], []
 
     def session(path, options, providers):
-        name = providers[0].removesuffix("ExecutionProvider")
+        name = named(providers[0]).removesuffix("ExecutionProvider")
         asked.append(name)
         if behaviours.get(name) == "raises":
             raise RuntimeError("no such device")
@@ -291,6 +296,29 @@ def test_providers_are_tried_in_order_with_a_real_run_and_falls_are_said(behavio
     assert source.provider == used + "ExecutionProvider" and len(asked) == tried
     assert asked == ["CUDA", "Tensorrt", "Dml", "CoreML", "CPU"][:tried]
     assert len(said) == (tried > 1) and all(name in said[0] for name in behaviours)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pictures", "used"), [(0.02, 10, "CPU"), (0.02, 2000, "CUDA"), (0.02, None, "CUDA"), (0.5, 10, "CUDA")]
+)
+def test_a_card_is_started_only_for_what_takes_longer_on_the_cpu(seconds, pictures, used, tmp_path, monkeypatch):
+    import onnxruntime
+
+    real, options_given = onnxruntime.InferenceSession, []
+
+    def session(path, options, providers):
+        options_given.extend(p for p in providers if not isinstance(p, str))
+        return FakeSession(real(path, options, providers=["CPUExecutionProvider"]), providers, None)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr("solver.depth_network.nvidia_driver_present", lambda: True)
+    monkeypatch.setattr("solver.depth_network.NetworkSource._warm_up", lambda self: setattr(self, "seconds", seconds))
+    path = write_graph(tmp_path / "own.onnx", offset=1.0)
+    source = open_depth_source(describe(path), None, "auto", 1, None, pictures)
+    assert source.provider == used + "ExecutionProvider" and source.fallback is None
+    assert all(given["use_tf32"] == "0" for _, given in options_given) and bool(options_given) == (used == "CUDA")
+    assert open_depth_source(describe(path), None, "cuda", 1, None, pictures).provider == "CUDAExecutionProvider"
 
 
 def test_batches_on_a_graphics_card_are_used_when_the_graph_keeps_pictures_apart(tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ def fake_solver(monkeypatch):
         progress.warn("lens.weak", "The lens is a guess.")
         return calls.change(make_solution(frames=clip.info.frames, path=clip.info.path))
 
-    def open_depth_source(model, maps_dir, device, threads, progress):
+    def open_depth_source(model, maps_dir, device, threads, progress, pictures):
         calls.depth = (model, maps_dir, device, threads)
 
     monkeypatch.setitem(sys.modules, "solver.pipeline", types.SimpleNamespace(solve=solve))

@@ -90,9 +90,9 @@ def main() -> None:
         input_names=["image"],
         output_names=["disparity", "confidence"],
         dynamic_axes={
-            "image": {2: "height", 3: "width"},
-            "disparity": {2: "half_height", 3: "half_width"},
-            "confidence": {2: "half_height", 3: "half_width"},
+            "image": {0: "batch", 2: "height", 3: "width"},
+            "disparity": {0: "batch", 2: "half_height", 3: "half_width"},
+            "confidence": {0: "batch", 2: "half_height", 3: "half_width"},
         },
     )
     model = onnx.load(str(partial))
