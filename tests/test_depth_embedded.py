@@ -81,3 +81,11 @@ def test_better_than_not_looking_on_pictures_kept_back(source):
     assert mean["network"]["absrel"] < 0.75 * mean["plane"]["absrel"] < mean["constant"]["absrel"]
     assert mean["network"]["ordinal"] < 0.6 * mean["plane"]["ordinal"] < mean["constant"]["ordinal"]
     assert np.mean(confident) < 0.9 * np.mean(doubtful)
+
+
+def test_several_pictures_at_once_come_out_as_one_at_a_time(source):
+    rng = np.random.default_rng(5)
+    pictures = [cv2.resize(rng.integers(0, 255, (9, 16, 3), dtype=np.uint8), (640, 360)) for _ in range(3)]
+    together = source.predict_many([0, 1, 2], pictures)
+    for picture, found in zip(pictures, together, strict=True):
+        np.testing.assert_allclose(found.values, source.predict(0, picture).values, rtol=1e-4, atol=1e-5)
