@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -14,11 +13,13 @@ from .initialise import StartOptions, start
 from .movers import explained, share_of_picture, smooth_movers
 from .parallel import side_by_side
 from .settle import ZOOM_DISCOUNT, Settled, best_of, settle
+from .shared_parallax import sharing_a_path
 from .types import LABEL_STATIC, Settings
 from .view import ShotView
 
 SHARP_LOOK = 1.4  # times the noise of the cleanest: what is right is right to within it, a compromise only roughly
 MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starting again without them is worth the time
+LEVEL = 0.05  # of what the best explains: as good
 SAME_MOVERS = 0.02  # share of the tracks that changed sides in a round up to which the next brings nothing new
 IN_COMMON = 0.02  # share of the picture that the paths of two parts of the set both fit
 FIRST_LENSES = 2  # the shorter ones, which crowds are mostly shot with, before the rest is tried
@@ -52,20 +53,22 @@ def freed_of_movers(
         return found, [resting_on(view, body, frames, chosen) for body in found[:1]]
 
     lenses = sorted({o.focal_px for o in travellers(view, settings, use_depth)}) if options.focal_free else [options.focal_px]
+    resting = [rest for turn in turning for rest in resting_under(view, turn, frames, chosen)]
     unturned = [
-        partial(from_what_turns, view, settings, t, frames, chosen, use_depth, replace(options, focal_px=focal_px))
-        for t in turning
+        partial(from_what_rests, view, settings, rest, frames, chosen, use_depth, replace(options, focal_px=focal_px))
         for focal_px in lenses
+        for rest in resting
     ]
-    begun = _all(unturned[:FIRST_LENSES])
+    first_ways = FIRST_LENSES * len(resting)
+    begun = side_by_side(lambda way: way(), unturned[:first_ways])
     if begun:
         first = sharpest(view, [lead, *begun], frames, chosen)
         at_rest = chosen & (first.state.label == LABEL_STATIC)
         clean = first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
         if first is not lead and clean and share_of_picture(view, frames, chosen, at_rest) > HALF:
             return first  # nothing else can be larger
-    (found, largest), *others = side_by_side(lambda way: way(), [singled_out, refined, *unturned[FIRST_LENSES:]])
-    best = sharpest(view, [*begun, *largest, *(o for o in others if o is not None)], frames, chosen)
+    (found, largest), *others = side_by_side(lambda way: way(), [singled_out, refined, *unturned[first_ways:]])
+    best = sharpest(view, [*begun, *largest, *others], frames, chosen)
     return with_parts(view, settings, best, found, frames, chosen, use_depth, [options.focal_px, *lenses[:FIRST_LENSES]])
 
 
@@ -101,20 +104,22 @@ def with_parts(
     return sharpest(view, [best, *side_by_side(joined, lenses_px)], frames, chosen)
 
 
-def _all(ways: list[Callable[[], Settled | None]]) -> list[Settled]:
-    """What the ways lead to, for those that lead anywhere."""
-    return [found for found in side_by_side(lambda way: way(), ways) if found is not None]
-
-
 def sharpest(view: ShotView, those: list[Settled], frames: np.ndarray, chosen: np.ndarray) -> Settled:
-    """The reconstruction that explains most of the picture to well within the noise of the cleanest."""
+    """The reconstruction that explains most of the picture to well within the noise of the cleanest; among those that come close
+    to it, the one that lets most of the picture rest for the size of its residuals."""
     noise = min(s.state.scale for s in those)
 
     def score(s: Settled) -> float:
         share = explained(view, s.state, frames, chosen, s.model.translation, noise, SHARP_LOOK, by_room=True, floor_px=0.0)
         return share * (ZOOM_DISCOUNT if s.model.focal_varies else 1.0)
 
-    return max(those, key=score)
+    scores = [score(s) for s in those]
+    level = [s for s, reached in zip(those, scores, strict=True) if reached >= (1 - LEVEL) * max(scores)]
+
+    def at_rest(s: Settled) -> float:
+        return share_of_picture(view, frames, chosen, chosen & (s.state.label == LABEL_STATIC))
+
+    return max(level, key=lambda s: at_rest(s) / s.state.scale)
 
 
 def of_one_lens(settled: Settled) -> Settled:
@@ -126,23 +131,29 @@ def of_one_lens(settled: Settled) -> Settled:
     return replace(settled, model=replace(settled.model, focal_varies=False), state=state)
 
 
-def from_what_turns(
+def resting_under(view: ShotView, turning: Settled, frames: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
+    """What may be at rest, (N,) bool each: the tracks that a camera explains which only turns; and these with those that one path
+    explains along with them.
+
+    A turn is stiff: it cannot take up what people do, as a path does under which each of their points has a depth of its own.
+    What it explains of a small move is the far end of the set, which false paths fit as well; the near end rules those out. But
+    people who hardly move can share the path.
+    """
+    at_rest = chosen & (turning.state.label == LABEL_STATIC)
+    both = at_rest | sharing_a_path(view, turning.state, frames, chosen)
+    return [rest for rest in (at_rest, both) if rest.sum() >= LEAST_NEIGHBOURS]
+
+
+def from_what_rests(
     view: ShotView,
     settings: Settings,
-    turning: Settled,
+    rest: np.ndarray,
     frames: np.ndarray,
     chosen: np.ndarray,
     use_depth: bool,
     options: StartOptions,
-) -> Settled | None:
-    """What moves as one with the tracks that a camera explains which only turns.
-
-    A turn is stiff: it cannot take up what people do, as a path does under which each of their points has a depth of its own.
-    What it explains of a small move is the far end of the set.
-    """
-    rest = chosen & (turning.state.label == LABEL_STATIC)
-    if rest.sum() < LEAST_NEIGHBOURS:
-        return None
+) -> Settled:
+    """What moves as one with the tracks `rest` (N,) bool."""
     begun = begun_from(view, settings, frames, rest, use_depth, options)
     return resting_on(view, gathered(view, begun, frames, chosen, use_depth), frames, chosen)
 

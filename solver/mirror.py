@@ -24,6 +24,7 @@ from .view import ShotView, World
 NEAREST_SHARE = 0.1  # of the middle inverse depth; what would come out behind the farthest stays in front of the camera
 FIRST_LOOK, ITERATIONS = 6, (19, 15)
 HOPELESS = 5.0  # times the residuals of the image it was made from, at the first look
+ROUGHER = 1.1  # times its residuals, from which an image only seems better by fitting what moves too
 LONGER = (1.6, 2.6)  # times the focal length that was found
 UNIT_SIGMAS = 0.25  # px for a state whose residuals are as large as the tracker says
 
@@ -94,6 +95,8 @@ def better_mirror(
 
     best, its = None, judged(state)
     for other in others:
+        if other.scale > ROUGHER * state.scale:
+            continue
         errors = judged(other)
         if compare(its, errors)[1] > 0:
             best, its = other, errors

@@ -118,6 +118,7 @@ def coherence(view: ShotView, turning: State, travelling: State, frames: np.ndar
     gain = left[0] - left[1]
     size = np.hypot(*gain.T)
     gain = gain * np.minimum(1, 3 * np.median(size) / np.maximum(size, 1e-9))[:, None]
+    gain /= problem.obs.sigma_px[:, None]  # soft frames, in which tracks drift, would outweigh all that is sharp
     focal_px = np.exp(turning.world.log_focal[frames])
     together = alone = 0.0
     for f in range(len(frames)):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.bench import metrics, run, worn
+from tests.bench import layers, metrics, run, worn
 from tests.bench.shots import Shot
 
 SAMPLE = Path(__file__).resolve().parent / "data" / "sample" / "sample.mp4"
@@ -76,6 +76,40 @@ def test_a_shot_of_rows_is_not_turned(tmp_path):
     truth.write_text(json.dumps(TRUTH | {"rolling": 0.5}))
     with pytest.raises(ValueError, match="row by row"):
         worn.treated(Shot("rows", SAMPLE, truth), "upright")
+
+
+def sharpness(picture: np.ndarray) -> float:
+    return float(cv2.Laplacian(cv2.GaussianBlur(picture[..., 1].astype(np.float32), (0, 0), 0.7), cv2.CV_32F).std())
+
+
+@pytest.mark.parametrize(
+    ("how", "set_softer", "people_softer"),
+    [
+        ("shallow", (True, True), (False, False)),
+        ("wide_open", (True, True), (False, False)),
+        ("pull_in", (True, False), (False, True)),
+        ("pull_out", (False, True), (True, False)),
+    ],
+)
+def test_the_focus_lies_on_people_or_on_the_set(how, set_softer, people_softer):
+    """In the first and the last frame; the left half moves."""
+    rng = np.random.default_rng(4)
+    frames = np.repeat(rng.integers(0, 255, (1, 120, 640, 3), dtype=np.uint8), 12, 0)
+    frames = np.stack([cv2.GaussianBlur(f, (0, 0), 1.0) for f in frames])
+    movers = np.zeros(frames.shape[:3], bool)
+    movers[:, :, :320] = True
+    found = layers.focused(frames, movers, how, rng)
+    for k, frame in enumerate((0, 11)):
+        for area, softer in ((slice(340, None), set_softer), (slice(None, 300), people_softer)):
+            share = sharpness(found[frame][:, area]) / sharpness(frames[frame][:, area])
+            assert share < 0.6 if softer[k] else share > 0.8
+
+
+def test_the_focus_on_people_needs_their_masks(tmp_path, monkeypatch):
+    monkeypatch.setattr(worn, "FOLDER", tmp_path / "worn")
+    with pytest.raises(ValueError, match="no masks"):
+        worn.treated(Shot("bare", tmp_path / "bare.mp4", None), "shallow")
+    assert not (tmp_path / "worn").exists()
 
 
 def test_a_treatment_that_there_is_not_gets_one_line(capsys, tmp_path):

@@ -105,6 +105,15 @@ def test_a_start_in_the_mirror_finds_out(pan):
     assert better_mirror(view, right, model, frames, everything, everything) is None
 
 
+def test_an_image_that_fits_roughly_is_not_taken_whatever_a_jury_of_people_says(pan, monkeypatch):
+    view, world = pan
+    frames, everything = np.arange(FRAMES), np.ones(POINTS, bool)
+    model = Model(depth=False, focal_free=True, focal_prior_log=float(np.log(FOCAL_PX)))
+    right = State(world.copy(), np.full(POINTS, LABEL_STATIC), 0.5)
+    monkeypatch.setattr("solver.mirror.compare", lambda its, other: (1.0, 100.0))
+    assert better_mirror(view, right, model, frames, everything, everything) is None
+
+
 def test_a_long_lens_is_found_from_usual_ones(far_with_depth):
     view, world = far_with_depth
     everything = np.ones(POINTS, bool)

@@ -9,7 +9,8 @@
 Shots: the kinds of tests/bench/shots.py (rendered once into .cache/bench), `clips` and `real` for the rendered and the real
 clips of the clips' folder, `sweep` for one dolly at many lengths; any by name (clips/truck, real/kitchen, dolly_0.4); or a
 movie's path, with or without a .gt.json beside it. NAME+noise, +dark, +small, +half, +back, +upright, +flicker, +focus, +soft,
-+black, +slate: the shot treated so (tests/bench/worn.py); NAME+worn: in all these ways.
++black, +slate: the shot treated so (tests/bench/worn.py); NAME+worn: in all these ways. actors+shallow, +wide_open, +pull_in,
++pull_out: with the focus on people, or pulled (tests/bench/layers.py).
 Results: out/bench/table.md, results.json, *.png.
 """
 
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from tests.bench import metrics, own_tracks, peers, tables, worn
 from tests.bench.footage import CLIPS, clips_in, length_of, own_movie, without_exact_points
+from tests.bench.layers import FOCUS
 from tests.bench.shots import ALL_KINDS, CACHE, KINDS, ROOT, SWEEP, Shot, mask_folder, rendered_apart
 
 VERDICT_KEYS = ("status", "motion", "focal", "focal_range_px", "distortion", "depth", "error_px", "summary")
@@ -54,8 +56,8 @@ def choose_shots(name: str, size: tuple[int, int], count: int, seed: int, folder
 
 def worn_shots(shots: list[Shot], how: str) -> list[Shot]:
     """The shots under a treatment, or under all of them (`worn`)."""
-    if how != "worn" and how not in worn.TREATMENTS:
-        sys.exit(f"bench: there is no treatment '{how}'. Treatments: {', '.join(worn.TREATMENTS)}, worn (all of them).")
+    if how != "worn" and how not in (known := (*worn.TREATMENTS, *FOCUS)):
+        sys.exit(f"bench: there is no treatment '{how}'. Treatments: {', '.join(known)}, worn (all but the focus on people).")
     out = []
     for shot in shots:
         for one in worn.TREATMENTS if how == "worn" else (how,):

@@ -2,7 +2,8 @@
 flickering light, with the focus pulled, out of focus at first, with frames missing, with what an editor burns in.
 
 A shot's name with a plus and a treatment (`actors+dark`, `clips/truck+half`) stands for it treated so, with the truth to match;
-`+worn` for all treatments, one after the other. Made once into .cache/bench/worn. Noise is that of a small sensor in poor light,
+`+worn` for all treatments, one after the other; `+shallow`, `+wide_open`, `+pull_in`, `+pull_out` for shots with people, by their
+masks (tests/bench/layers.py). Made once into .cache/bench/worn. Noise is that of a small sensor in poor light,
 and what a phone's encoder leaves of it.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tests.bench.layers import FOCUS, focused
 from tests.bench.shots import CACHE, Shot
 
 FOLDER = CACHE / "worn"
@@ -146,8 +148,12 @@ TREATMENTS = {
 
 def treated(shot: Shot, how: str, say: Callable[[str], None] = print) -> Shot:
     """The shot under a treatment, made if need be. Raises KeyError for one that there is not, ValueError for a shot whose truth
-    does not say enough (rows read one after the other stay rows only in the picture as it was)."""
-    treatment = TREATMENTS[how]
+    does not say enough (rows read one after the other stay rows only in the picture as it was; what moves has masks)."""
+    if how in FOCUS:
+        movers = _movers(shot)
+        treatment = Treatment(lambda f, rng: focused(f, movers, how, rng), crf=18)
+    else:
+        treatment = TREATMENTS[how]
     truth = json.loads(shot.truth.read_text(encoding="utf-8")) if shot.truth else None
     if how in ("upright", "back") and truth and truth.get("rolling"):
         raise ValueError(f"{shot.name} was read row by row: {how}, its rows would be read in another order than the truth says")
@@ -162,6 +168,17 @@ def treated(shot: Shot, how: str, say: Callable[[str], None] = print) -> Shot:
         _write(treatment.pictures(frames, np.random.default_rng(7)), fps, movie, treatment.crf)
         say(f"  made {made.name}")
     return made
+
+
+def _movers(shot: Shot) -> np.ndarray:
+    """(F, h, w) bool: what moves in a shot. Raises ValueError where no masks of it are there."""
+    packed = shot.movie.with_name(shot.movie.stem + ".mask.npz")
+    if not packed.exists():
+        raise ValueError(f"{shot.name} has no masks: nothing tells its people from the set")
+    with np.load(packed) as data:
+        height, width = data["shape"]
+        names = sorted((name for name in data.files if name.isdigit()), key=int)
+        return np.stack([np.unpackbits(data[n], count=height * width).reshape(height, width).astype(bool) for n in names])
 
 
 def _read(movie: Path) -> tuple[np.ndarray, float]:
