@@ -157,7 +157,9 @@ def treated(shot: Shot, how: str, say: Callable[[str], None] = print) -> Shot:
     truth = json.loads(shot.truth.read_text(encoding="utf-8")) if shot.truth else None
     if how in ("upright", "back") and truth and truth.get("rolling"):
         raise ValueError(f"{shot.name} was read row by row: {how}, its rows would be read in another order than the truth says")
-    folder = FOLDER / f"{shot.name.replace('/', '-')}-{shot.movie.parent.name}-{how}"
+    place = shot.movie.parent
+    rendered = f"{place.parent.name}-" if place.is_relative_to(CACHE) else ""  # by size, length and seed
+    folder = FOLDER / f"{shot.name.replace('/', '-')}-{rendered}{place.name}-{how}"
     movie = folder / f"{shot.movie.stem}.mp4"
     made = replace(shot, name=f"{shot.name}+{how}", movie=movie, truth=movie.with_suffix(".gt.json") if truth else None)
     if not movie.exists():
