@@ -63,9 +63,8 @@ def freed_of_movers(
     begun = side_by_side(lambda way: way(), unturned[:first_ways])
     if begun:
         first = sharpest(view, [lead, *begun], frames, chosen)
-        at_rest = chosen & (first.state.label == LABEL_STATIC)
         clean = first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
-        if first is not lead and clean and share_of_picture(view, frames, chosen, at_rest) > HALF:
+        if first is not lead and clean and share_at_rest(view, first, frames, chosen) > HALF:
             return first  # nothing else can be larger
     (found, largest), *others = side_by_side(lambda way: way(), [singled_out, refined, *unturned[first_ways:]])
     best = sharpest(view, [*begun, *largest, *others], frames, chosen)
@@ -87,9 +86,9 @@ def with_parts(
     A false path can fit the far end of a set to within the noise; the rest then passes for a body of its own. Such a body's path
     fits some of what is at rest, as that of a person hardly does. Two bodies that one path explains are one.
     """
-    at_rest = chosen & (best.state.label == LABEL_STATIC)
-    if share_of_picture(view, frames, chosen, at_rest) > HALF:
+    if share_at_rest(view, best, frames, chosen) > HALF:
         return best
+    at_rest = chosen & (best.state.label == LABEL_STATIC)
     parts = [body.tracks for body in found if (body.tracks & ~at_rest).sum() >= LEAST_NEIGHBOURS]
     common = [share_of_picture(view, frames, chosen, part & at_rest) for part in parts]
     if max(common, default=0.0) < IN_COMMON:
@@ -115,11 +114,12 @@ def sharpest(view: ShotView, those: list[Settled], frames: np.ndarray, chosen: n
 
     scores = [score(s) for s in those]
     level = [s for s, reached in zip(those, scores, strict=True) if reached >= (1 - LEVEL) * max(scores)]
+    return max(level, key=lambda s: share_at_rest(view, s, frames, chosen) / s.state.scale)
 
-    def at_rest(s: Settled) -> float:
-        return share_of_picture(view, frames, chosen, chosen & (s.state.label == LABEL_STATIC))
 
-    return max(level, key=lambda s: at_rest(s) / s.state.scale)
+def share_at_rest(view: ShotView, settled: Settled, frames: np.ndarray, chosen: np.ndarray) -> float:
+    """Share of the picture whose tracks are at rest under a reconstruction."""
+    return share_of_picture(view, frames, chosen, chosen & (settled.state.label == LABEL_STATIC))
 
 
 def of_one_lens(settled: Settled) -> Settled:
@@ -141,7 +141,8 @@ def resting_under(view: ShotView, turning: Settled, frames: np.ndarray, chosen: 
     """
     at_rest = chosen & (turning.state.label == LABEL_STATIC)
     both = at_rest | sharing_a_path(view, turning.state, frames, chosen)
-    return [rest for rest in (at_rest, both) if rest.sum() >= LEAST_NEIGHBOURS]
+    ways = [at_rest, both] if (both & ~at_rest).any() else [at_rest]  # the same start need not be made twice
+    return [rest for rest in ways if rest.sum() >= LEAST_NEIGHBOURS]
 
 
 def from_what_rests(

@@ -75,7 +75,7 @@ def candidate_providers(available: list[str], device: str, driver: bool) -> list
     present = [p for p in PROVIDERS if p in available and p != CPU]
     if device == "cuda":
         present = [p for p in present if p in NVIDIA]
-    elif not driver:
+    if not driver:
         present = [p for p in present if p not in NVIDIA]
     return [*present, CPU]
 
@@ -117,7 +117,7 @@ class NetworkSource:
         failures = []
         if device == "cuda" and not (driver and set(NVIDIA) & set(ort.get_available_providers())):
             failures.append("no NVIDIA driver" if not driver else "this ONNX Runtime has no CUDA provider")
-        candidates = [p for p in candidate_providers(ort.get_available_providers(), device, driver) if driver or p not in NVIDIA]
+        candidates = candidate_providers(ort.get_available_providers(), device, driver)
         if device == "auto" and pictures is not None and len(candidates) > 1 and self.path.stat().st_size < SMALL_NETWORK_BYTES:
             candidates.insert(0, CPU)
         for tried, provider in enumerate(candidates):

@@ -29,8 +29,8 @@ BETTER_SHARE, BETTER_SIGMAS = 0.002, 1.5  # what fits better by so much may be r
 HOLD_OUT_CELLS = 8  # of the picture's width
 ERROR_WIDTH = 5.0  # units of error beyond which an observation's cost hardly grows any more
 MOVER_COST = 0.5 * ERROR_WIDTH**2  # mean cost of a track most of whose observations lie beyond that
-# A path shifts neighbours, which mostly share their depth, alike; a tracker's drift does not. Seen, in clean, dark and grainy
-# pictures: turns up to 0.12, paths 0.15 and more.
+# A path shifts neighbours, which mostly share their depth, alike; a tracker's drift does not. Seen, in clean, dark, grainy
+# and soft pictures: turns up to 0.13, paths 0.17 and more.
 NEEDED_COHERENCE = 0.15
 BEYOND_DRIFT = 0.6  # share of the cost: a point's own depth can take up one of a drift's two coordinates, no more than half of it
 

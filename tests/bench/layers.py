@@ -42,7 +42,8 @@ def _layer(frame: np.ndarray, share: np.ndarray, deviation_px: float) -> np.ndar
 
 
 def focused(frames: np.ndarray, movers: np.ndarray, how: str, rng: np.random.Generator) -> np.ndarray:
-    """Frames (F, h, w, 3) uint8 with the set and the movers (F, h, w) bool in and out of focus as FOCUS[how] says."""
+    """Frames (F, h, w, 3) uint8 with the set and what moves in and out of focus as FOCUS[how] says; movers (F, h, w): 1 where
+    something moves."""
     unit = frames.shape[2] / WIDE
     out = np.empty_like(frames)
     for k, (frame, moving) in enumerate(zip(frames.astype(np.float32), movers.astype(np.float32), strict=True)):

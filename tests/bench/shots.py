@@ -300,23 +300,31 @@ def rendered_apart(name: str, size: tuple[int, int], count: int, seed: int, say:
     return shot
 
 
-def mask_folder(shot: Shot) -> Path | None:
-    """A folder of mask images of the shot's movers (white: ignore), made once; None for a shot without masks of all frames."""
+def masks_of(shot: Shot) -> dict[int, np.ndarray] | None:
+    """The shot's movers, {frame: (h, w) uint8, 1 where something moves} in order; None for a shot without masks of all frames."""
     packed = shot.movie.with_name(shot.movie.stem + ".mask.npz")
     if not packed.exists() or shot.truth is None:
         return None
-    folder = shot.movie.with_name(shot.movie.stem + ".masks")
     frames = len(json.loads(shot.truth.read_text(encoding="utf-8"))["frames"])
     with np.load(packed) as data:
         if "shape" not in data.files or len(data.files) < frames + 1:
             return None
         height, width = data["shape"]
-        folder.mkdir(exist_ok=True)
-        for name in data.files:
-            target = folder / f"mask_{int(name):06d}.png" if name.isdigit() else None
-            if target and not target.exists():
-                bits = np.unpackbits(data[name], count=height * width).reshape(height, width)
-                cv2.imwrite(str(target), bits * np.uint8(255))
+        numbers = sorted(int(name) for name in data.files if name.isdigit())
+        return {n: np.unpackbits(data[str(n)], count=height * width).reshape(height, width) for n in numbers}
+
+
+def mask_folder(shot: Shot) -> Path | None:
+    """A folder of mask images of the shot's movers (white: ignore), made once; None for a shot without masks of all frames."""
+    masks = masks_of(shot)
+    if masks is None:
+        return None
+    folder = shot.movie.with_name(shot.movie.stem + ".masks")
+    folder.mkdir(exist_ok=True)
+    for number, mask in masks.items():
+        target = folder / f"mask_{number:06d}.png"
+        if not target.exists():
+            cv2.imwrite(str(target), mask * np.uint8(255))
     return folder
 
 

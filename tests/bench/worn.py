@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from tests.bench.layers import FOCUS, focused
-from tests.bench.shots import CACHE, Shot
+from tests.bench.shots import CACHE, Shot, masks_of
 
 FOLDER = CACHE / "worn"
 
@@ -150,7 +150,10 @@ def treated(shot: Shot, how: str, say: Callable[[str], None] = print) -> Shot:
     """The shot under a treatment, made if need be. Raises KeyError for one that there is not, ValueError for a shot whose truth
     does not say enough (rows read one after the other stay rows only in the picture as it was; what moves has masks)."""
     if how in FOCUS:
-        movers = _movers(shot)
+        masks = masks_of(shot)
+        if masks is None:
+            raise ValueError(f"{shot.name} has no masks of all frames: nothing tells its people from the set")
+        movers = np.stack(list(masks.values()))
         treatment = Treatment(lambda f, rng: focused(f, movers, how, rng), crf=18)
     else:
         treatment = TREATMENTS[how]
@@ -170,17 +173,6 @@ def treated(shot: Shot, how: str, say: Callable[[str], None] = print) -> Shot:
         _write(treatment.pictures(frames, np.random.default_rng(7)), fps, movie, treatment.crf)
         say(f"  made {made.name}")
     return made
-
-
-def _movers(shot: Shot) -> np.ndarray:
-    """(F, h, w) bool: what moves in a shot. Raises ValueError where no masks of it are there."""
-    packed = shot.movie.with_name(shot.movie.stem + ".mask.npz")
-    if not packed.exists():
-        raise ValueError(f"{shot.name} has no masks: nothing tells its people from the set")
-    with np.load(packed) as data:
-        height, width = data["shape"]
-        names = sorted((name for name in data.files if name.isdigit()), key=int)
-        return np.stack([np.unpackbits(data[n], count=height * width).reshape(height, width).astype(bool) for n in names])
 
 
 def _read(movie: Path) -> tuple[np.ndarray, float]:
