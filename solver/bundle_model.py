@@ -45,6 +45,7 @@ class Observations:
     key_count: int
     sharpen: np.ndarray
     weight: np.ndarray | float = 1.0  # (M,) how many ordinary ones each pixel observation counts as
+    row_bend: np.ndarray | float = 0.0  # (M, 2) px: by how much it moved otherwise than evenly, per square of the row time
 
     @cached_property
     def pair(self) -> np.ndarray:
@@ -67,7 +68,8 @@ class Observations:
         """The pixel observations of the given rows, without depths; numbers of cameras and points stay."""
         each = (getattr(self, n)[rows] for n in ("cam", "point", "xy", "sigma_px", "row_shift"))
         some = Observations.without_depth(*each, self.cam_count, self.point_count, self.sharpen[..., rows])
-        return some if np.isscalar(self.weight) else replace(some, weight=self.weight[rows])
+        more = {n: getattr(self, n) for n in ("weight", "row_bend")}
+        return replace(some, **{n: v if np.isscalar(v) else v[rows] for n, v in more.items()})
 
     @staticmethod
     def without_depth(cam, point, xy, sigma_px, row_shift, cam_count, point_count, sharpen=None) -> Observations:
@@ -196,7 +198,7 @@ def project(obs: Observations, x: Unknowns) -> Projection:
     u *= scale
     u -= obs.xy.T
     if x.row_time:
-        u += x.row_time * obs.row_shift.T
+        u += x.row_time * (obs.row_shift - x.row_time * obs.row_bend).T
     return Projection(u.T, q.T, behind)
 
 
@@ -277,7 +279,7 @@ def pixel_jacobians(
         wide[:, 6] = scale * outwards
     for at, name in enumerate(free.lens_columns, columns):
         if name == "row_time":
-            wide[:, at] = obs.sharpened(obs.row_shift.T) * row_weight
+            wide[:, at] = obs.sharpened((obs.row_shift - 2 * x.row_time * obs.row_bend).T) * row_weight
         elif name == "focal":
             wide[:, at] = scale * outwards
         else:

@@ -14,6 +14,7 @@ from .view import ShotView
 FEW_TRACKS = 15  # at rest, in a frame: look at it
 BLIND_TRACKS = 6  # fewer do not hold a camera
 MOSTLY_HIDDEN = 0.5  # people who fill 40 % of the picture hide an eighth of the tracks, the streaks of a whip pan 0.4
+USUALLY_HIDDEN_PERCENTILE = 25  # of the frames; grain and blur keep tracks from being seen in each of them
 WHIP_STEP = 0.05  # of the picture's width from one frame to the next
 SOFT, SOFT_FRAMES = 0.45, 5  # detail against the sharp frames; shaken cameras of real clips go down to a half of it
 
@@ -53,11 +54,17 @@ def in_doubt(view: ShotView, static: np.ndarray, frame_tracks: np.ndarray, unjoi
         unjoined,
         (frame_tracks < FEW_TRACKS) & joined,
         (frame_tracks < BLIND_TRACKS) & joined,
-        (hidden_share(view.tracks, static) > MOSTLY_HIDDEN) & joined,
+        (_hidden_besides(hidden_share(view.tracks, static)) > MOSTLY_HIDDEN) & joined,
         fast,
         soft if soft.sum() >= SOFT_FRAMES else np.zeros(count, bool),
         jumped,
     )
+
+
+def _hidden_besides(share: np.ndarray) -> np.ndarray:
+    """(F,) of what each frame could show the share that it hides, of what is usually seen in this shot."""
+    usual = float(np.percentile(share, USUALLY_HIDDEN_PERCENTILE))
+    return (share - usual) / max(1 - usual, 1e-9)
 
 
 def said_of(doubts: Doubts, numbers: np.ndarray) -> list[str]:

@@ -228,6 +228,7 @@ class Question:
     needed_share: float = NEEDED_SHARE
     needed_sigmas: float = NEEDED_SIGMAS
     bend: bool = False  # whether how surely the lens comes out bent may speak as well
+    of_rows: bool = False  # whether it is asked of cameras alone that are read row by row and seem to zoom
 
 
 def questions(settings: Settings, base: Model, travels: bool) -> list[Question]:
@@ -240,6 +241,9 @@ def questions(settings: Settings, base: Model, travels: bool) -> list[Question]:
     if settings.rolling_shutter == "auto":
         # Of some hundred solves, those without one gained at most 0.6 % from it, those of such cameras 2.6 % and more.
         out.append(Question("rolling shutter", ({"row_time": False}, {"row_time": True}), 0.015))
+        if base.focal_varies and settings.focal_mode == "auto":
+            # where the image moves up and down, rows read one after the other make it longer and shorter as a zoom does
+            out.append(Question("focal", ({"focal_varies": False}, {"focal_varies": True}), of_rows=True))
     if settings.distortion == "auto":
         lenses = ({"k1": False, "k2": False}, {"k1": True, "k2": False}, {"k1": True, "k2": True})
         # Of some two hundred contests, terms that were not there gained at most 0.1 %, or 0.4 % by less than two standard
@@ -275,6 +279,8 @@ def decide(
     contenders: list[Contender] = []
     winner = base
     for n, question in enumerate(asked):
+        if question.of_rows and not (winner.model.row_time and winner.model.focal_varies):
+            continue
         models = [replace(winner.model, **change) for change in question.changes]
         # the winner so far is already adjusted without the jury, except at the first question
         fresh = [m for m in models if not (n and m == winner.model)]

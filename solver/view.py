@@ -9,6 +9,7 @@ import numpy as np
 
 from .bundle_model import MIN_RHO, Observations, Unknowns
 from .elongation import sharpening
+from .track_motion import motion
 from .types import DepthMap, Tracks
 
 PACE_FRAMES = 3  # that tell how a camera moves where it is last known
@@ -85,7 +86,7 @@ class ShotView:
             self.depth_value[rows] = value
             if depth.confidence is not None:
                 self.depth_weight[rows] = np.clip(sample_map(depth.confidence, tracks.xy[rows], width, height), 0.02, 1)
-        self.row_shift = self._row_shift()
+        self.row_shift, self.row_bend = self._while_read()
         self.weight: np.ndarray | None = None  # (M,) see Observations.weight; set where the user's own tracks take part
         self.trusted = np.zeros(tracks.track_count, bool)  # the user's word that these are at rest
         self.depth_term = True  # whether adjustments may rest on the depth maps at all
@@ -116,18 +117,14 @@ class ShotView:
         parts = np.split(step[order], np.searchsorted(frame[order], np.arange(1, self.frame_count)))
         return np.array([np.median(p) if len(p) else 0.0 for p in parts])
 
-    def _row_shift(self) -> np.ndarray:
-        """Image velocity (px per frame) times the row's place (-0.5 .. 0.5)."""
-        t, f, xy = self.tracks.track, self.tracks.frame_index, self.tracks.xy
-        velocity = np.zeros_like(xy)
-        weight = np.zeros(len(t))
-        linked = (t[1:] == t[:-1]) & (f[1:] - f[:-1] <= 2)
-        d = (xy[1:] - xy[:-1]) / np.maximum(f[1:] - f[:-1], 1)[:, None]
-        for side in (slice(0, -1), slice(1, None)):
-            velocity[side][linked] += d[linked]
-            weight[side][linked] += 1
-        velocity /= np.maximum(weight, 1)[:, None]
-        return velocity * (self.tracks.xy[:, 1] / self.height - 0.5)[:, None] / np.array([1.0, self.pixel_aspect])
+    def _while_read(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the image moves by (M, 2) while a sensor is read down to each observation's row, where the middle row stands for
+        the frame: by its velocity, per unit of row time, and less by its acceleration, per square of it."""
+        t = self.tracks
+        velocity, acceleration = motion(t.track, t.frame_index, t.xy / [1.0, self.pixel_aspect])
+        place = (t.xy[:, 1:] / self.height - 0.5)
+        # the velocity is that of when the row was read, not of the frame's own time: hence the sign
+        return velocity * place, acceleration * place**2 / 2
 
     def problem(self, frames: np.ndarray, tracks: np.ndarray, *, min_views: int = 2, depth: bool = True) -> Problem:
         """Observations of the given tracks (N,) bool in the given frames (ascending indices).
@@ -144,6 +141,7 @@ class ShotView:
         cam = cam_of[t.frame_index[rows]]
         each = self.xy[rows], self.sigma[rows], self.row_shift[rows]
         obs = Observations.without_depth(cam, point, *each, len(frames), len(kept), self.sharpen.take(rows, axis=2))
+        obs = replace(obs, row_bend=self.row_bend[rows])
         if self.weight is not None:
             obs = replace(obs, weight=self.weight[rows])
         keys = np.array([k for k in self.keys if cam_of[k] >= 0], int) if depth and self.depth_term else np.zeros(0, int)

@@ -162,11 +162,21 @@ def at_middle_row(tracks: OwnTracks, row_time: float) -> OwnTracks:
     """The tracks where they were when the middle row was read; row_time: from the first row to the last, in frames."""
     xy = tracks.xy.astype(float)
     for a, b in tracks.spans():
-        if b - a > 1:
-            px_per_frame = np.gradient(tracks.xy[a:b].astype(float), tracks.frame[a:b].astype(float), axis=0)
-            late = row_time * (tracks.xy[a:b, 1:] / tracks.height - 0.5)
-            xy[a:b] -= late * px_per_frame
+        read_at = tracks.frame[a:b] + row_time * (tracks.xy[a:b, 1] / tracks.height - 0.5)
+        xy[a:b] = _between(read_at, xy[a:b], tracks.frame[a:b])
     return replace(tracks, xy=xy)
+
+
+def _between(at: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """(n, C): the polynomials through the five nearest of the values (n, C), known `at` (n,), at the `wanted` (n,) beside each."""
+    nodes = min(5, len(at))
+    first = np.clip(np.arange(len(at)) - nodes // 2, 0, len(at) - nodes)
+    near = first[:, None] + np.arange(nodes)
+    apart = at[near][:, :, None] - at[near][:, None]
+    apart[:, np.arange(nodes), np.arange(nodes)] = 1.0
+    away = np.repeat((wanted[:, None] - at[near])[:, None], nodes, axis=1)
+    away[:, np.arange(nodes), np.arange(nodes)] = 1.0
+    return np.einsum("nk,nkc->nc", away.prod(2) / apart.prod(2), values[near])
 
 
 def _errors(estimate: Cameras, frames: np.ndarray, xy: np.ndarray) -> np.ndarray:
