@@ -122,7 +122,7 @@ class ShotView:
         the frame: by its velocity, per unit of row time, and less by its acceleration, per square of it."""
         t = self.tracks
         velocity, acceleration = motion(t.track, t.frame_index, t.xy / [1.0, self.pixel_aspect])
-        place = (t.xy[:, 1:] / self.height - 0.5)
+        place = t.xy[:, 1:] / self.height - 0.5
         # the velocity is that of when the row was read, not of the frame's own time: hence the sign
         return velocity * place, acceleration * place**2 / 2
 

@@ -45,5 +45,5 @@ def test_a_steady_pans_rows_move_no_prop_and_a_shaking_cameras_do():
     for moved, slide in ((-5.0 * frame, 0.0), (6.0 * np.sin(frame), 6.0 * 0.97 * np.sqrt(0.5 / 12) * 0.8)):
         xy = first + np.c_[moved, np.zeros(len(frame))]
         view = ShotView(Tracks(np.arange(40), track, frame, xy, np.full(len(track), 0.1), 50), 640, 360, {})
-        # by two frames each way a sine's steepness is (8 sin 1 - sin 2) / 6 of what it is; rows spread by 1 / sqrt(12) of the height
+        # by two frames each way a sine's steepness is (8 sin 1 - sin 2) / 6 of its own; rows spread by 1 / sqrt(12) of the height
         assert slide_without_rows(view, 0.8) == pytest.approx(slide, rel=0.15, abs=1e-6)

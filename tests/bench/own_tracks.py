@@ -168,7 +168,7 @@ def at_middle_row(tracks: OwnTracks, row_time: float) -> OwnTracks:
 
 
 def _between(at: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """(n, C): the polynomials through the five nearest of the values (n, C), known `at` (n,), at the `wanted` (n,) beside each."""
+    """(n, C): of the values (n, C), known `at` (n,), the polynomial through the five nearest at the `wanted` (n,) beside each."""
     nodes = min(5, len(at))
     first = np.clip(np.arange(len(at)) - nodes // 2, 0, len(at) - nodes)
     near = first[:, None] + np.arange(nodes)
