@@ -10,7 +10,8 @@ Shots: the kinds of tests/bench/shots.py (rendered once into .cache/bench), `cli
 clips of the clips' folder, `sweep` for one dolly at many lengths; any by name (clips/truck, real/kitchen, dolly_0.4); or a
 movie's path, with or without a .gt.json beside it. NAME+noise, +dark, +small, +half, +back, +upright, +flicker, +focus, +soft,
 +black, +slate: the shot treated so (tests/bench/worn.py); NAME+worn: in all these ways. actors+shallow, +wide_open, +pull_in,
-+pull_out: with the focus on people, or pulled (tests/bench/layers.py).
++pull_out: with the focus on people, or pulled (tests/bench/layers.py). real/NAME+phone_stand, +phone_walk, +phone_pan,
++phone_turn: a still of it, filmed by a phone (tests/bench/phone.py).
 Results: out/bench/table.md, results.json, *.png.
 """
 
@@ -22,7 +23,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench import metrics, own_tracks, peers, tables, worn
+from tests.bench import metrics, own_tracks, peers, phone, tables, worn
 from tests.bench.footage import CLIPS, clips_in, length_of, own_movie, without_exact_points
 from tests.bench.layers import FOCUS
 from tests.bench.shots import ALL_KINDS, CACHE, KINDS, ROOT, SWEEP, Shot, mask_folder, rendered_apart
@@ -56,8 +57,8 @@ def choose_shots(name: str, size: tuple[int, int], count: int, seed: int, folder
 
 def worn_shots(shots: list[Shot], how: str) -> list[Shot]:
     """The shots under a treatment, or under all of them (`worn`)."""
-    if how != "worn" and how not in (known := (*worn.TREATMENTS, *FOCUS)):
-        sys.exit(f"bench: there is no treatment '{how}'. Treatments: {', '.join(known)}, worn (all but the focus on people).")
+    if how != "worn" and how not in (known := (*worn.TREATMENTS, *FOCUS, *phone.MOVES)):
+        sys.exit(f"bench: there is no treatment '{how}'. Treatments: {', '.join(known)}, worn (noise to slate).")
     out = []
     for shot in shots:
         for one in worn.TREATMENTS if how == "worn" else (how,):

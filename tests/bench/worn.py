@@ -3,8 +3,8 @@ flickering light, with the focus pulled, out of focus at first, with frames miss
 
 A shot's name with a plus and a treatment (`actors+dark`, `clips/truck+half`) stands for it treated so, with the truth to match;
 `+worn` for all treatments, one after the other; `+shallow`, `+wide_open`, `+pull_in`, `+pull_out` for shots with people, by their
-masks (tests/bench/layers.py). Made once into .cache/bench/worn. Noise is that of a small sensor in poor light,
-and what a phone's encoder leaves of it.
+masks (tests/bench/layers.py); `+phone_stand` and its like: a still of it, filmed by a phone (tests/bench/phone.py). Made once into
+.cache/bench/worn. Noise is that of a small sensor in poor light, and what a phone's encoder leaves of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tests.bench import phone
 from tests.bench.layers import FOCUS, focused
+from tests.bench.movies import read, write
 from tests.bench.shots import CACHE, Shot, masks_of
 
 FOLDER = CACHE / "worn"
@@ -149,6 +151,8 @@ TREATMENTS = {
 def treated(shot: Shot, how: str, say: Callable[[str], None] = print) -> Shot:
     """The shot under a treatment, made if need be. Raises KeyError for one that there is not, ValueError for a shot whose truth
     does not say enough (rows read one after the other stay rows only in the picture as it was; what moves has masks)."""
+    if how in phone.MOVES:
+        return phone.filmed(shot, how, _folder(shot, how), say)
     if how in FOCUS:
         masks = masks_of(shot)
         if masks is None:
@@ -160,39 +164,21 @@ def treated(shot: Shot, how: str, say: Callable[[str], None] = print) -> Shot:
     truth = json.loads(shot.truth.read_text(encoding="utf-8")) if shot.truth else None
     if how in ("upright", "back") and truth and truth.get("rolling"):
         raise ValueError(f"{shot.name} was read row by row: {how}, its rows would be read in another order than the truth says")
-    place = shot.movie.parent
-    rendered = f"{place.parent.name}-" if place.is_relative_to(CACHE) else ""  # by size, length and seed
-    folder = FOLDER / f"{shot.name.replace('/', '-')}-{rendered}{place.name}-{how}"
+    folder = _folder(shot, how)
     movie = folder / f"{shot.movie.stem}.mp4"
     made = replace(shot, name=f"{shot.name}+{how}", movie=movie, truth=movie.with_suffix(".gt.json") if truth else None)
     if not movie.exists():
         folder.mkdir(parents=True, exist_ok=True)
         if truth:
             made.truth.write_text(json.dumps(treatment.truth(truth)), encoding="utf-8")
-        frames, fps = _read(shot.movie)
-        _write(treatment.pictures(frames, np.random.default_rng(7)), fps, movie, treatment.crf)
+        frames, fps = read(shot.movie)
+        write(treatment.pictures(frames, np.random.default_rng(7)), fps, movie, treatment.crf)
         say(f"  made {made.name}")
     return made
 
 
-def _read(movie: Path) -> tuple[np.ndarray, float]:
-    import av  # the bench's environment alone has it
-
-    with av.open(str(movie)) as container:
-        stream = container.streams.video[0]
-        return np.stack([f.to_ndarray(format="bgr24") for f in container.decode(stream)]), float(stream.average_rate)
-
-
-def _write(frames: np.ndarray, fps: float, movie: Path, crf: int) -> None:
-    import av
-
-    unfinished = movie.with_suffix(".unfinished.mp4")
-    with av.open(str(unfinished), "w") as container:
-        options = {"crf": str(crf), "preset": "medium", "threads": "1"}
-        stream = container.add_stream("libx264", rate=round(fps), options=options)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="bgr24")))
-        container.mux(stream.encode())
-    unfinished.replace(movie)
+def _folder(shot: Shot, how: str) -> Path:
+    """Where the treated shot belongs."""
+    place = shot.movie.parent
+    rendered = f"{place.parent.name}-" if place.is_relative_to(CACHE) else ""  # by size, length and seed
+    return FOLDER / f"{shot.name.replace('/', '-')}-{rendered}{place.name}-{how}"
