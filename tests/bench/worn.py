@@ -3,8 +3,8 @@ flickering light, with the focus pulled, out of focus at first, with frames miss
 
 A shot's name with a plus and a treatment (`actors+dark`, `clips/truck+half`) stands for it treated so, with the truth to match;
 `+worn` for all treatments, one after the other; `+shallow`, `+wide_open`, `+pull_in`, `+pull_out` for shots with people, by their
-masks (tests/bench/layers.py); `+phone_stand` and its like: a still of it, filmed by a phone (tests/bench/phone.py). Made once into
-.cache/bench/worn. Noise is that of a small sensor in poor light, and what a phone's encoder leaves of it.
+masks (tests/bench/layers.py); `+phone_stand` and its like: a still of it, filmed by a phone (tests/bench/phone.py). Made once
+into .cache/bench/worn. Noise is that of a small sensor in poor light, and what a phone's encoder leaves of it.
 """
 
 from __future__ import annotations
