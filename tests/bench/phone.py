@@ -2,8 +2,8 @@
 
 `real/dog+phone_stand`: the middle frame of that clip, seen by a hand that shakes; `+phone_walk`: by somebody who walks towards
 it; `+phone_pan`: who turns; `+phone_turn`: who turns and stays in one spot to the millimetre. The sensor is read row by row
-over half a frame, exposed for a third of one; noise, exposure and compression are a phone's. The relief is the same smooth one for
-all: near below, far above, with bumps, and no depth network sees it. Made once into .cache/bench/worn.
+over half a frame, exposed for a third of one; noise, exposure and compression are a phone's. The relief is the same smooth one
+for all: near below, far above, with bumps, and no depth network sees it. Made once into .cache/bench/worn.
 """
 
 from __future__ import annotations
