@@ -279,9 +279,11 @@ def decide(
     jury &= ~amid_movers(view, base.state, frames, tracks | held, base.model.translation)
     contenders: list[Contender] = []
     winner = base
+    told = progress or (lambda done, total: None)
     for n, question in enumerate(asked):
         models = [replace(winner.model, **change) for change in question.changes]
         if question.of_rows and (not winner.model.row_time or winner.model == models[0]):
+            told(n + 1, len(asked))
             continue
         # the winner so far is already adjusted without the jury, except at the first question
         fresh = [m for m in models if not (n and m == winner.model)]
@@ -325,8 +327,7 @@ def decide(
                 rival.why = f"{question.about}: no better than {best.model.name} beyond noise ({figures})"
         contenders += [r for r in rivals if r not in contenders]
         winner = best
-        if progress is not None:
-            progress(n + 1, len(asked))
+        told(n + 1, len(asked))
     if not asked:
         winner = contend(view, base, base.model, frames, solving, jury, unit, 3)
         winner.why = "asked for"

@@ -1,18 +1,20 @@
 """Flashes, black frames, passers-by and cuts: what comes after is tied to what was before where it is the same view alone."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from solver.doubts import in_doubt
 from solver.joints import apart, hidden_share, only_in
 from solver.pipeline import solve
 from solver.tracked import TrackingOptions
 from solver.tracking import track_clip
 from solver.types import Settings, Tracks
-from solver.view import World
+from solver.view import ShotView, World
 from tests.test_solver_pipeline import Clip, Quiet, pan
 from tests.test_solver_tracking import HEIGHT, WIDTH, drift_of, texture, warped
 
@@ -135,6 +137,17 @@ def test_what_hides_the_view_is_counted():
     tracks = tracks_of([(0, 9)] * 10, 10, {t: range(4, 6) for t in range(7)})
     assert hidden_share(tracks, np.ones(10, bool)).tolist() == pytest.approx([0, 0, 0, 0, 0.7, 0.7, 0, 0, 0, 0])
     assert only_in(tracks_of([(0, 9), (3, 5)], 10), np.isin(np.arange(10), range(3, 7))).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("unseen", "hides"), [(11, False), (17, True)])
+def test_a_frame_is_hidden_when_it_shows_far_less_than_is_usual(unseen, hides):
+    """Grain and blur keep 9 of 20 tracks from being seen in each frame of a shaken shot: nobody stands in front of it."""
+    share = {k: unseen if k == 20 else 9 for k in range(1, 39)}
+    missing = {t: [k for k in share if (t + 7 * k) % 20 < share[k]] for t in range(20)}
+    view = ShotView(tracks_of([(0, 39)] * 20, 40, missing), WIDTH, HEIGHT, {})
+    nothing = SimpleNamespace(bridged_by_descriptors=[], detail=np.zeros(0))
+    doubts = in_doubt(view, np.ones(20, bool), np.full(40, 11), np.zeros(40, bool), nothing)
+    assert np.nonzero(doubts.hidden)[0].tolist() == ([20] if hides else [])
 
 
 def turning(count: int) -> World:

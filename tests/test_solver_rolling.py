@@ -64,3 +64,21 @@ def test_rows_are_neither_a_path_nor_a_zoom(way_m, row_time):
 def test_a_shake_read_at_once_has_no_rows():
     winner, contenders = contest(*shaken(0.3, 0.0))
     assert not winner.model.row_time, [c.why for c in contenders]
+
+
+def test_rows_that_would_take_longer_than_a_frame_are_not_believed(monkeypatch):
+    """However well they explain the tracks."""
+    monkeypatch.setattr("solver.selfcheck.LONGEST_READ", 0.3)
+    winner, contenders = contest(*shaken(0.3, 0.4))
+    assert not winner.model.row_time
+    assert any("rows would be read over 0.40 of a frame" in c.why for c in contenders)
+
+
+def test_progress_reaches_the_end_where_the_last_question_does_not_arise():
+    view, world = shaken(0.3, 0.0)
+    base = under_truth(world)
+    held = np.arange(POINTS) % 10 == 0
+    asked = questions(Settings(distortion="none"), base.model, travels=True)
+    told = []
+    decide(view, base, asked, FRAME, ALL & ~held, held, 0, progress=lambda done, total: told.append((done, total)))
+    assert told == [(k + 1, len(asked)) for k in range(len(asked))]

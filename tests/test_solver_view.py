@@ -42,7 +42,7 @@ def test_a_steady_pans_rows_move_no_prop_and_a_shaking_cameras_do():
     frame = np.tile(np.arange(40), 50)
     track = np.repeat(np.arange(50), 40)
     first = np.random.default_rng(2).uniform([400, 0], [500, 360], (50, 2))[track]
-    for moved, slide in ((-5.0 * frame, 0.0), (6.0 * np.sin(frame), 6.0 * 0.97 * np.sqrt(0.5 / 12) * 0.8)):
+    for moved, slide in ((-5.0 * frame, 0.0), (6.0 * np.sin(frame), (8 * np.sin(1) - np.sin(2)) * np.sqrt(0.5 / 12) * 0.8)):
         xy = first + np.c_[moved, np.zeros(len(frame))]
         view = ShotView(Tracks(np.arange(40), track, frame, xy, np.full(len(track), 0.1), 50), 640, 360, {})
         # by two frames each way a sine's steepness is (8 sin 1 - sin 2) / 6 of its own; rows spread by 1 / sqrt(12) of the height

@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -138,15 +137,14 @@ class Still:
         }  # fmt: skip
 
 
-def filmed(shot: Shot, how: str, folder: Path, say: Callable[[str], None] = print) -> Shot:
-    """A still of the shot, its middle frame, filmed by a phone in one of the MOVES; made into the folder if need be."""
-    movie = folder / f"{shot.movie.stem}.mp4"
-    made = replace(shot, name=f"{shot.name}+{how}", movie=movie, truth=movie.with_suffix(".gt.json"), kind=None, real=False)
-    if not movie.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+def filmed(shot: Shot, how: str, made: Shot, say: Callable[[str], None] = print) -> Shot:
+    """A still of the shot, its middle frame, filmed by a phone in one of the MOVES; made where `made` says if need be."""
+    made = replace(made, kind=None, real=False)  # whatever the shot was, this one's truth is exact
+    if not made.movie.exists():
+        made.movie.parent.mkdir(parents=True, exist_ok=True)
         say(f"  making {made.name}")
         pictures, _ = read(shot.movie)
         still = Still(pictures[len(pictures) // 2], MOVES[how], list(MOVES).index(how))
         made.truth.write_text(json.dumps(still.truth()), encoding="utf-8")
-        write(still.film(np.random.default_rng(5)), FPS, movie, CRF)
+        write(still.film(np.random.default_rng(5)), FPS, made.movie, CRF)
     return made

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -152,7 +151,7 @@ def treated(shot: Shot, how: str, say: Callable[[str], None] = print) -> Shot:
     """The shot under a treatment, made if need be. Raises KeyError for one that there is not, ValueError for a shot whose truth
     does not say enough (rows read one after the other stay rows only in the picture as it was; what moves has masks)."""
     if how in phone.MOVES:
-        return phone.filmed(shot, how, _folder(shot, how), say)
+        return phone.filmed(shot, how, placed(shot, how, with_truth=True), say)
     if how in FOCUS:
         masks = masks_of(shot)
         if masks is None:
@@ -164,21 +163,20 @@ def treated(shot: Shot, how: str, say: Callable[[str], None] = print) -> Shot:
     truth = json.loads(shot.truth.read_text(encoding="utf-8")) if shot.truth else None
     if how in ("upright", "back") and truth and truth.get("rolling"):
         raise ValueError(f"{shot.name} was read row by row: {how}, its rows would be read in another order than the truth says")
-    folder = _folder(shot, how)
-    movie = folder / f"{shot.movie.stem}.mp4"
-    made = replace(shot, name=f"{shot.name}+{how}", movie=movie, truth=movie.with_suffix(".gt.json") if truth else None)
-    if not movie.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+    made = placed(shot, how, with_truth=truth is not None)
+    if not made.movie.exists():
+        made.movie.parent.mkdir(parents=True, exist_ok=True)
         if truth:
             made.truth.write_text(json.dumps(treatment.truth(truth)), encoding="utf-8")
         frames, fps = read(shot.movie)
-        write(treatment.pictures(frames, np.random.default_rng(7)), fps, movie, treatment.crf)
+        write(treatment.pictures(frames, np.random.default_rng(7)), fps, made.movie, treatment.crf)
         say(f"  made {made.name}")
     return made
 
 
-def _folder(shot: Shot, how: str) -> Path:
-    """Where the treated shot belongs."""
+def placed(shot: Shot, how: str, with_truth: bool) -> Shot:
+    """The treated shot where it belongs, made or not."""
     place = shot.movie.parent
     rendered = f"{place.parent.name}-" if place.is_relative_to(CACHE) else ""  # by size, length and seed
-    return FOLDER / f"{shot.name.replace('/', '-')}-{rendered}{place.name}-{how}"
+    movie = FOLDER / f"{shot.name.replace('/', '-')}-{rendered}{place.name}-{how}" / f"{shot.movie.stem}.mp4"
+    return replace(shot, name=f"{shot.name}+{how}", movie=movie, truth=movie.with_suffix(".gt.json") if with_truth else None)
