@@ -26,7 +26,7 @@ SAMPLE_FRAMES = 24  # that are looked at for that
 def in_place(view: ShotView) -> np.ndarray:
     """(N,) bool: tracks that stay where they are in the picture while most others move."""
     t = view.tracks
-    spread, views = _spread(view, slice(None))
+    spread, views = spread_of(view, slice(None))
     long = views >= LEAST_VIEWS
     limit = IN_PLACE * view.width
     still = long & (spread < limit)
@@ -39,7 +39,7 @@ def in_place(view: ShotView) -> np.ndarray:
     np.maximum.at(last, t.track, t.frame_index)
 
     def others_move(begin: int, end: int) -> bool:
-        those, together = _spread(view, view.rows_between(begin, end))
+        those, together = spread_of(view, view.rows_between(begin, end))
         those = those[~still & (together >= ALONGSIDE * (end - begin + 1))]
         return len(those) >= LEAST_OTHERS and np.median(those) > AROUND * limit
 
@@ -48,7 +48,7 @@ def in_place(view: ShotView) -> np.ndarray:
     return out
 
 
-def _spread(view: ShotView, rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+def spread_of(view: ShotView, rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
     """Of each track the RMS distance (px) from its mean place over these observations, and how many of them it has (N,)."""
     away, views = view.away_from_mean(rows)
     square = np.bincount(view.tracks.track[rows], away**2, minlength=view.tracks.track_count)

@@ -13,6 +13,7 @@ from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, candidates, choose_tracks, is_
 from .in_place import in_place
 from .initialise import Started, lift, lift_seen, start
 from .lens_range import LensRange, hold_at_prior, judge_focal
+from .lock_off import Rest, at_rest, begun_at_rest
 from .mirror import better_mirror
 from .parallel import side_by_side
 from .preview import Preview
@@ -48,7 +49,8 @@ def reconstruct(
     held = hold_out(view, 0.1, settings.seed) & usable
     tracks = usable & ~held
     use_depth = bool(view.keys)
-    if settings.motion == "auto" and is_still(view):
+    rest = at_rest(view)
+    if settings.motion == "auto" and (rest.still or is_still(view)):
         return still(view, settings, tracks, held, watch)
     frames = start_frames(view, effort.start_frames, use_depth)
     if len(frames) > MAX_START_FRAMES:
@@ -57,35 +59,9 @@ def reconstruct(
         first = max(0, int(np.searchsorted(frames, middle)) - MAX_START_FRAMES // 2)
         frames = frames[first : first + MAX_START_FRAMES]
     chosen = choose_tracks(view, frames, effort.start_tracks, tracks & ~in_place(view), settings.seed)
-    tried = best_starts(
-        view,
-        frames,
-        chosen,
-        candidates(view, settings, use_depth),
-        settings.seed,
-        progress=lambda d, n: progress("start", d, n + 2),
-        may_bend=settings.distortion == "auto",
-    )
-    starts = tried.starts
-
-    # the best go on until they have settled; a start cut short says little about where it would end
-    def unbent(started: Started) -> Settled:
-        return settle(view, settings, started, frames, chosen, use_depth)
-
-    def bent(started: Started) -> Settled:
-        # a strongly bent picture never settles under a straight lens: the same start, with distortion
-        options = replace(started.options, distortion=True)
-        return settle(view, settings, start(view, frames, chosen, options, settings.seed), frames, chosen, use_depth)
-
-    settled = side_by_side(unbent, contrasting(starts))
-    first = settled[0]
-    unsettled = first.state.scale > 1.2 or (first.state.label[chosen] == LABEL_STATIC).mean() < 0.75
-    if settings.distortion == "auto" and unsettled and not tried.bend_tried:
-        settled.append(bent(starts[0]))
-    progress("start", len(starts) + 1, len(starts) + 2)
-    best = freed_of_movers(view, settings, settled, frames, chosen, use_depth)
+    best, travels = first_reconstruction(view, settings, rest, frames, chosen, use_depth, progress)
     model = best.model
-    progress("start", len(starts) + 2, len(starts) + 2)
+    progress("start", 1, 1)
     watch.lap("start")
     preview.solved("start", view, best.state, colour, int(frames[len(frames) // 2]))
     solve_frames = np.union1d(start_frames(view, effort.solve_frames, use_depth), frames)
@@ -125,7 +101,7 @@ def reconstruct(
     winner, contenders = decide(
         view,
         base,
-        questions(settings, model, tried.travels),
+        questions(settings, model, travels),
         solve_frames,
         tracks,
         held,
@@ -165,6 +141,41 @@ def reconstruct(
     progress("adjust", 8, 8)
     watch.lap("adjust")
     return winner, contenders, tracks, held, lens
+
+
+def first_reconstruction(
+    view: ShotView, settings: Settings, rest: Rest, frames: np.ndarray, chosen: np.ndarray, use_depth: bool, progress: Progress
+) -> tuple[Settled, bool]:
+    """The reconstruction of few frames by few tracks that the others are joined to; whether the camera travels beyond doubt."""
+    if settings.motion == "auto" and rest.holds:
+        return begun_at_rest(view, settings, rest, frames, chosen, use_depth), False
+    tried = best_starts(
+        view,
+        frames,
+        chosen,
+        candidates(view, settings, use_depth),
+        settings.seed,
+        progress=lambda d, n: progress("start", d, n + 2),
+        may_bend=settings.distortion == "auto",
+    )
+    starts = tried.starts
+
+    # the best go on until they have settled; a start cut short says little about where it would end
+    def unbent(started: Started) -> Settled:
+        return settle(view, settings, started, frames, chosen, use_depth)
+
+    def bent(started: Started) -> Settled:
+        # a strongly bent picture never settles under a straight lens: the same start, with distortion
+        options = replace(started.options, distortion=True)
+        return settle(view, settings, start(view, frames, chosen, options, settings.seed), frames, chosen, use_depth)
+
+    settled = side_by_side(unbent, contrasting(starts))
+    first = settled[0]
+    unsettled = first.state.scale > 1.2 or (first.state.label[chosen] == LABEL_STATIC).mean() < 0.75
+    if settings.distortion == "auto" and unsettled and not tried.bend_tried:
+        settled.append(bent(starts[0]))
+    progress("start", len(starts) + 1, len(starts) + 2)
+    return freed_of_movers(view, settings, settled, frames, chosen, use_depth), tried.travels
 
 
 def known_of_lens(

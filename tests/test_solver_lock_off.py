@@ -1,0 +1,84 @@
+"""A camera that stands still is known by what rests, however much moves before it, and told from one that hardly moves."""
+
+import numpy as np
+import pytest
+
+from solver.lock_off import at_rest, common_motion
+from solver.pipeline import solve
+from solver.types import LABEL_STATIC, Settings, Tracks
+from solver.view import ShotView
+from tests.test_solver_pipeline import Clip, Quiet
+from tests.test_solver_tracking import texture, warped
+
+WIDTH, HEIGHT, FRAMES, RESTING = 640, 360, 60, 160
+
+
+def swaying(size_px: float) -> np.ndarray:
+    """(F, 2) px that the whole picture sways by."""
+    t = np.linspace(0, 2 * np.pi, FRAMES)
+    return size_px * np.stack([np.sin(1.3 * t), 0.5 * np.cos(2.1 * t)], 1)
+
+
+def shot(sway: np.ndarray, moving: int = 200, noise_px: float = 0.12, life: int = FRAMES) -> ShotView:
+    """Tracks at rest all over the picture but for a common sway (F, 2) px, each of which lives for some frames; the last `moving`
+    tracks, in the left half, wander by tens of pixels."""
+    rng = np.random.default_rng(3)
+    n = RESTING + moving
+    place = rng.uniform([0, 0], [WIDTH, HEIGHT], (n, 2))
+    place[RESTING:, 0] /= 2
+    begin = rng.integers(0, FRAMES - life + 1, n)
+    frame = (begin[:, None] + np.arange(life)).ravel()
+    track = np.repeat(np.arange(n), life)
+    xy = place[track] + sway[frame] + rng.normal(0, noise_px, (len(track), 2))
+    wander = np.where(track >= RESTING, 30 * np.sin(frame / 9 + track), 0.0)
+    xy += wander[:, None] * [1.0, 0.4]
+    tracks = Tracks(np.arange(FRAMES), track.astype(np.int32), frame.astype(np.int32), xy, np.full(len(xy), 0.1, np.float32), n)
+    return ShotView(tracks, WIDTH, HEIGHT, {})
+
+
+def test_a_still_camera_is_known_by_what_rests_though_most_tracks_move():
+    rest = at_rest(shot(np.zeros((FRAMES, 2))))
+    assert rest.holds and rest.still
+    assert rest.tracks[:RESTING].all() and not rest.tracks[RESTING:].any()
+
+
+def test_a_sway_of_a_fifth_of_a_pixel_is_no_still_camera():
+    sway = swaying(0.2)
+    rest = at_rest(shot(sway))
+    assert rest.holds and not rest.still
+    assert np.abs(rest.sway_px - (sway - sway.mean(0))).max() < 0.06
+
+
+@pytest.mark.parametrize("step_px", [0.1, 1.0])
+def test_a_camera_that_moves_on_leaves_nothing_at_rest(step_px):
+    assert not at_rest(shot(np.outer(np.arange(FRAMES), [step_px, 0.0]))).holds
+
+
+def test_a_drift_is_seen_through_tracks_that_each_see_little_of_it():
+    drift = np.outer(np.arange(FRAMES) - (FRAMES - 1) / 2, [0.02, 0.0])
+    view = shot(drift, moving=0, life=10)
+    motion, _ = common_motion(view, np.ones(RESTING, bool))
+    assert np.abs(motion - drift).max() < 0.25 < drift.max()
+    assert not at_rest(view).still
+
+
+def test_what_passes_before_a_camera_that_hardly_moves_does_not_carry_it():
+    """Half of the picture is a body of its own; the camera turns by some hundredths of a degree."""
+    source, passer = texture(12, 700, 500), texture(13, 300, 300)
+    rng = np.random.default_rng(5)
+    images = []
+    for i in range(30):
+        picture = source.copy()
+        x, y = 110 + 4 * i, 120 + int(10 * np.sin(i / 4))
+        picture[y : y + 300, x : x + 230] = passer[:, :230]
+        sway = 0.25 * np.array([np.sin(i / 3), np.cos(i / 5)])
+        images.append(warped(picture, np.array([[1, 0, 90.0 + sway[0]], [0, 1, 90 + sway[1]], [0, 0, 1]]), 2.0, rng))
+    found = solve(Clip(images), Settings(threads=1), None, None, Quiet())
+    t = found.tracks
+    wander = np.array([np.ptp(t.xy[t.track == i], axis=0).max() for i in range(t.track_count)])
+    passes = wander > 8
+    assert passes.sum() > 150
+    assert (found.track_label[passes] == LABEL_STATIC).mean() < 0.02
+    assert (found.track_label[~passes] == LABEL_STATIC).mean() > 0.7
+    centres = -np.einsum("fji,fj->fi", found.cam_from_world[:, :3, :3], found.cam_from_world[:, :3, 3])
+    assert np.abs(centres).max() < 0.01  # of the set's distance
