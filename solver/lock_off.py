@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sparse
-from scipy.sparse.linalg import spsolve
+from scipy.sparse.linalg import LinearOperator, cg
 
 from .hypotheses import candidates
 from .in_place import AT_REST, LEAST_VIEWS, SAMPLE_FRAMES, spread_of
@@ -25,6 +25,7 @@ NEARLY = 1e-3  # the same over the width of the picture, before what all do toge
 SWAY_PX = 0.03  # RMS of what resting tracks do together, over the shot, up to which the camera stands still
 HUBER_PX = 0.3
 ROUNDS = 4
+CLOSE, MOST_STEPS = 1e-4, 200  # of the common motion's equations
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,18 @@ def common_motion(view: ShotView, tracks: np.ndarray) -> tuple[np.ndarray, np.nd
 
     for _ in range(ROUNDS):
         seen = sparse.csr_matrix((weight, (frame, track)), (frames, count))
-        own = 1 / np.asarray(seen.sum(0)).ravel()
-        normal = sparse.diags(np.asarray(seen.sum(1)).ravel() + 1e-6) - seen @ sparse.diags(own) @ seen.T
+        of_tracks, of_frames = np.asarray(seen.sum(0)).ravel(), np.asarray(seen.sum(1)).ravel() + 1e-6
+
+        def normal(v: np.ndarray, seen=seen, of_tracks=of_tracks, of_frames=of_frames) -> np.ndarray:
+            return of_frames * v - seen @ ((seen.T @ v) / of_tracks)
+
+        # never formed: in a long lock-off every frame shares tracks with every other
+        equations = LinearOperator((frames, frames), normal, dtype=float)
+        by_frame = LinearOperator((frames, frames), lambda v, of_frames=of_frames: v / of_frames, dtype=float)
         off = weight[:, None] * (xy - places(xy)[track])
-        motion = spsolve(normal.tocsc(), np.stack([np.bincount(frame, off[:, k], minlength=frames) for k in (0, 1)], 1))
+        for k in (0, 1):
+            pull = np.bincount(frame, off[:, k], minlength=frames)
+            motion[:, k], _ = cg(equations, pull, motion[:, k], rtol=CLOSE, maxiter=MOST_STEPS, M=by_frame)
         left = xy - motion[frame]
         weight = np.minimum(1, HUBER_PX / np.maximum(np.hypot(*(left - places(left)[track]).T), 1e-9))
     off = np.hypot(*(left - places(left)[track]).T)
