@@ -49,8 +49,8 @@ def reconstruct(
     held = hold_out(view, 0.1, settings.seed) & usable
     tracks = usable & ~held
     use_depth = bool(view.keys)
-    rest = at_rest(view)
-    if settings.motion == "auto" and (rest.still or is_still(view)):
+    rest = None
+    if settings.motion == "auto" and (is_still(view) or (rest := at_rest(view)).still):
         return still(view, settings, tracks, held, watch)
     frames = start_frames(view, effort.start_frames, use_depth)
     if len(frames) > MAX_START_FRAMES:
@@ -144,10 +144,16 @@ def reconstruct(
 
 
 def first_reconstruction(
-    view: ShotView, settings: Settings, rest: Rest, frames: np.ndarray, chosen: np.ndarray, use_depth: bool, progress: Progress
+    view: ShotView,
+    settings: Settings,
+    rest: Rest | None,
+    frames: np.ndarray,
+    chosen: np.ndarray,
+    use_depth: bool,
+    progress: Progress,
 ) -> tuple[Settled, bool]:
     """The reconstruction of few frames by few tracks that the others are joined to; whether the camera travels beyond doubt."""
-    if settings.motion == "auto" and rest.holds:
+    if rest is not None and rest.holds:
         return begun_at_rest(view, settings, rest, frames, chosen, use_depth), False
     tried = best_starts(
         view,
