@@ -109,7 +109,7 @@ _VALUES = (
 )
 _CHOICES = {
     "focal": (("known", "constant", "varying", "auto"), "what is known of the focal length"),
-    "motion": (("auto", "free", "rotation"), "how the camera moved"),
+    "motion": (("auto", "free", "rotation", "static"), "how the camera moved"),
     "distortion": (("none", "radial1", "radial2", "auto"), "lens distortion"),
     "rolling-shutter": (("off", "auto", "on"), "model a sensor that is read row by row"),
     "steady": (("auto", "off"), "take noise out of the camera's path"),

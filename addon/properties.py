@@ -110,6 +110,7 @@ class HOLDFAST_ClipSettings(bpy.types.PropertyGroup):
             ("auto", "Find Out", "Tell a moving camera from a panning one by the footage"),
             ("free", "Free", "The camera moves through the scene"),
             ("rotation", "Tripod", "The camera only turns; depth is then a guess from the depth network"),
+            ("static", "Lock-Off", "The camera does not move, however much of the picture does"),
         ),
         description="How the camera moved",
     )

@@ -39,7 +39,7 @@ OPTIONS: dict[str, type] = {
 }  # fmt: skip
 CHOICES = {
     "focal": ("known", "constant", "varying", "auto"), "distortion": ("none", "radial1", "radial2", "auto"),
-    "rolling_shutter": ("off", "auto", "on"), "motion": ("auto", "free", "rotation"), "steady": ("auto", "off"),
+    "rolling_shutter": ("off", "auto", "on"), "motion": ("auto", "free", "rotation", "static"), "steady": ("auto", "off"),
     "device": ("auto", "cpu", "cuda"), "quality": ("draft", "standard", "best"),
 }  # fmt: skip
 _ALIASES = {"network": "depth_model", "first": "start", "last": "end", "file": "clip", "path": "clip", "shot": "name"}

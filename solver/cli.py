@@ -129,9 +129,9 @@ def add_solve_options(parser: argparse.ArgumentParser) -> None:
     camera = parser.add_argument_group("camera move")
     camera.add_argument(
         "--motion",
-        choices=("auto", "free", "rotation"),
+        choices=("auto", "free", "rotation", "static"),
         default="auto",
-        help="free: the camera travels; rotation: it only turns (tripod); auto: find out (default)",
+        help="free: the camera travels; rotation: it only turns (tripod); static: it does not move; auto: find out (default)",
     )
     camera.add_argument(
         "--steady",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .movers import share_of_picture
+from .movers import share_throughout
 from .view import ShotView
 
 IN_PLACE = 1.2e-4  # RMS of a track about its mean, over the picture's width, up to which it does not move: 0.15 px of 1280
@@ -20,7 +20,6 @@ LEAST_OTHERS = 12
 # Share of the picture in place from which it is the camera that rests, before a crowd: bars and writing take up 0.13 of
 # it, 0.22 where a set has little texture beside them.
 AT_REST = 0.3
-SAMPLE_FRAMES = 24  # that are looked at for that
 
 
 def in_place(view: ShotView) -> np.ndarray:
@@ -31,8 +30,7 @@ def in_place(view: ShotView) -> np.ndarray:
     limit = IN_PLACE * view.width
     still = long & (spread < limit)
     out = np.zeros(t.track_count, bool)
-    sample = np.unique(np.linspace(0, view.frame_count - 1, SAMPLE_FRAMES).round().astype(int))
-    if not still.any() or share_of_picture(view, sample, long, still) > AT_REST:
+    if not still.any() or share_throughout(view, long, still) > AT_REST:
         return out
     first, last = np.full(t.track_count, view.frame_count), np.full(t.track_count, -1)
     np.minimum.at(first, t.track, t.frame_index)

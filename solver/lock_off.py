@@ -13,9 +13,9 @@ import scipy.sparse as sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
 from .hypotheses import candidates
-from .in_place import AT_REST, LEAST_VIEWS, SAMPLE_FRAMES, spread_of
+from .in_place import AT_REST, LEAST_VIEWS, spread_of
 from .initialise import Started, cost_of, lift_seen
-from .movers import share_of_picture
+from .movers import share_throughout
 from .settle import Settled, settle
 from .types import Settings
 from .view import ShotView, World
@@ -72,8 +72,7 @@ def at_rest(view: ShotView) -> Rest:
     resting = nearly & (left < RESTING_PX)
     if resting.any():
         sway, _ = common_motion(view, resting)
-    sample = np.unique(np.linspace(0, view.frame_count - 1, SAMPLE_FRAMES).round().astype(int))
-    return Rest(resting, share_of_picture(view, sample, long, resting), sway)
+    return Rest(resting, share_throughout(view, long, resting), sway)
 
 
 def common_motion(view: ShotView, tracks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

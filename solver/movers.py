@@ -19,6 +19,7 @@ ORDINARY_VIEWS = 8.0  # that a track's own noise is weighed against
 POINT_VIEWS = 1.5  # taken up by the point's own three unknowns
 NOISE_LIMIT_SIGMAS = 5.0
 GROSS_SIGMAS = 400.0
+SAMPLE_FRAMES = 48  # of a shot, that what takes up the picture is looked at in
 BY_ROOM = {"cells": 8, "crowd": 0.0}  # what takes up the picture, however many tracks it carries
 
 
@@ -186,6 +187,12 @@ def share_of_picture(view, frames: np.ndarray, tracks: np.ndarray, part: np.ndar
     rows = [r[tracks[view.tracks.track[r]]] for r in rows]
     weight = np.concatenate([coverage_weight(view.xy[r], view.width, view.height, **BY_ROOM) for r in rows])
     return float(weight @ part[view.tracks.track[np.concatenate(rows)]] / max(weight.sum(), 1e-9))
+
+
+def share_throughout(view, tracks: np.ndarray, part: np.ndarray) -> float:
+    """Share of the picture that some (N,) bool of the tracks (N,) bool take up, by frames from all over the shot."""
+    sample = np.unique(np.linspace(0, view.frame_count - 1, SAMPLE_FRAMES).round().astype(int))
+    return share_of_picture(view, sample, tracks, part)
 
 
 def explained(

@@ -50,7 +50,7 @@ def reconstruct(
     tracks = usable & ~held
     use_depth = bool(view.keys)
     rest = None
-    if settings.motion == "auto" and (is_still(view) or (rest := at_rest(view)).still):
+    if settings.motion == "static" or (settings.motion == "auto" and (is_still(view) or (rest := at_rest(view)).still)):
         return still(view, settings, tracks, held, watch)
     frames = start_frames(view, effort.start_frames, use_depth)
     if len(frames) > MAX_START_FRAMES:

@@ -217,7 +217,7 @@ def refine(
     check_trackable(tracked)
     effort = Effort.of(settings.quality)
     use_cores(settings.threads)
-    another_move = settings.motion != "auto" and (settings.motion == "free") != (solution.verdict.motion == "free")
+    another_move = _is_another_move(settings.motion, solution.verdict.motion)
     found = None
     if solution.verdict.motion == "static" and not another_move and not again:
         usable = np.bincount(view.tracks.track, minlength=view.tracks.track_count) >= 4
@@ -248,6 +248,11 @@ def refine(
     new = spread_out(new, solution, material)
     new = replace(new, settings=settings.record(), timings={k: round(v, 3) for k, v in watch.seconds.items()})
     return with_errors(laid_over(solution, new))
+
+
+def _is_another_move(asked: str, found: str) -> bool:
+    """Whether the user asks for another move than was found; a tripod that did not turn is still a tripod."""
+    return {"auto": False, "free": found != "free", "rotation": found == "free", "static": found != "static"}[asked]
 
 
 def _from_here(

@@ -63,7 +63,7 @@ def add_refine_parser(commands: argparse._SubParsersAction) -> None:
     lens.add_argument("--focal", choices=("known", "constant", "varying", "auto"), help="see `solve`")
     lens.add_argument("--distortion", choices=("none", "radial1", "radial2", "auto"), help="see `solve`")
     lens.add_argument("--rolling-shutter", choices=("off", "auto", "on"), help="see `solve`")
-    lens.add_argument("--motion", choices=("auto", "free", "rotation"), help="see `solve`")
+    lens.add_argument("--motion", choices=("auto", "free", "rotation", "static"), help="see `solve`")
     lens.add_argument("--steady", choices=("auto", "off"), help="see `solve`")
     lens.add_argument("--same-model", action="store_true", help="do not ask again which kind of lens and move it is: quicker")
     lens.add_argument("--again", action="store_true", help="find the cameras from nothing instead of going on from the old ones")

@@ -23,7 +23,7 @@ class Settings:
     focal_px: float | None = None  # at the clip's full resolution
     focal_source: str | None = None  # where focal_px comes from: "user", "metadata", "network"
     focal_mode: str = "auto"  # known | constant | varying | auto
-    motion: str = "auto"  # auto | free | rotation
+    motion: str = "auto"  # auto | free | rotation | static
     distortion: str = "auto"  # none | radial1 | radial2 | auto
     rolling_shutter: str = "auto"  # off | auto | on
     steady: str = "auto"  # auto | off: the path as the frames alone give it

@@ -9,7 +9,7 @@ import numpy as np
 from .doubts import Doubts, in_doubt, said_of
 from .in_place import in_place
 from .lens_range import LensRange
-from .movers import share_of_picture
+from .movers import share_throughout
 from .reconstruct import State
 from .selfcheck import Contender
 from .tracked import TrackedClip
@@ -26,7 +26,6 @@ GOOD_PX, USABLE_PX = 0.8, 2.0  # error on held-out tracks, at 1920 wide
 ENOUGH_STATIC = 0.25  # share of the tracks that must be at rest for a solve to be good
 # Of the picture. Crowds that were solved rightly move in 0.51 of it at most; where the camera followed the people, 0.54.
 MOSTLY_MOVING = 0.52
-MOST_FRAMES = 48  # that are looked at for that
 MOST_WITH_FEW = 0.1  # share of frames that may rest on few tracks for a solve to be usable
 
 
@@ -121,7 +120,12 @@ def _of_motion(view: ShotView, winner: Contender, evidence: Evidence, noise_px: 
             words = "The camera travels: its path shifts points against each other by more than the picture is wide."
         return "free", observable, [words]
     if turned < STILL_DEG:
-        return "static", True, ["The camera does not move; only things in front of it do. One camera stands for all frames."]
+        source = ", as the settings say" if evidence.settings.motion == "static" else ""
+        return (
+            "static",
+            True,
+            [f"The camera does not move{source}; only things in front of it do. One camera stands for all frames."],
+        )
     depths = (
         "Depths of the points come from the network, not from the shot."
         if evidence.depth_name
@@ -211,15 +215,15 @@ def _of_tracks(state: State, tracks: np.ndarray, of_the_scene: np.ndarray) -> li
     if on_the_picture:
         lines.append(
             f"{on_the_picture} tracks stay in place while the picture moves (writing or a logo in it, dirt on the lens, the "
-            "camera's own mount); they were left out."
+            "camera's own mount); they were left out. If they are the room, the camera stands still: set Motion to Lock-Off "
+            "(--motion static)."
         )
     return lines
 
 
 def moving_share(view: ShotView, state: State, tracks: np.ndarray) -> float:
     """Share of the picture that moves on its own, over the shot, by the room that each of the tracks (N,) bool has."""
-    frames = np.unique(np.linspace(0, view.frame_count - 1, MOST_FRAMES).round().astype(int))
-    return share_of_picture(view, frames, tracks, state.label == LABEL_MOVER)
+    return share_throughout(view, tracks, state.label == LABEL_MOVER)
 
 
 def _status(error_px: float, share_static: float, doubts: Doubts, unsure: bool) -> str:

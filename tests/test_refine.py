@@ -75,6 +75,15 @@ def test_an_untouched_solve_stays_what_it_is(shot):
     assert np.array_equal(new.tracks.xy, shot.solution.tracks.xy)
 
 
+def test_another_move_is_solved_when_it_is_asked_for(shot):
+    new = refine(shot.solution, replace(settings_of(shot.solution, 1), motion="static"), Quiet())
+    assert new.verdict.motion == "static" and np.ptp(new.cam_from_world, axis=0).max() < 1e-12
+    assert new.verdict.status == "weak"  # the camera does travel
+    back = refine(new, replace(settings_of(new, 1), motion="free"), Quiet())
+    assert back.verdict.motion == "free"
+    assert synthetic.slip_px(back, shot) < 0.25
+
+
 def test_dropping_the_bad_tracks_gives_the_good_solve_back(spoiled):
     shot, bad = spoiled
     before = synthetic.slip_px(shot.solution, shot)

@@ -82,3 +82,31 @@ def test_what_passes_before_a_camera_that_hardly_moves_does_not_carry_it():
     assert (found.track_label[~passes] == LABEL_STATIC).mean() > 0.7
     centres = -np.einsum("fji,fj->fi", found.cam_from_world[:, :3, :3], found.cam_from_world[:, :3, 3])
     assert np.abs(centres).max() < 0.01  # of the set's distance
+
+
+def test_a_camera_that_stands_still_by_the_users_word_does_so_behind_whatever_moves():
+    """Nearly all of the picture is a body of its own."""
+    room, body = texture(12, 700, 500), texture(13, 600, 420)
+    rng = np.random.default_rng(5)
+    images = []
+    for i in range(20):
+        picture = room.copy()
+        x, y = 110 + 3 * i, 120 + 2 * i
+        picture[y : y + 330, x : x + 430] = body[:330, :430]
+        images.append(warped(picture, np.array([[1, 0, 90.0], [0, 1, 90], [0, 0, 1]]), 2.0, rng))
+    found = solve(Clip(images), Settings(motion="static", threads=1), None, None, Quiet())
+    assert found.verdict.motion == "static"
+    assert "as the settings say" in found.verdict.statements[0]
+    np.testing.assert_allclose(found.cam_from_world, np.tile(np.eye(4), (20, 1, 1)), atol=1e-12)
+    t = found.tracks
+    moves = np.array([np.ptp(t.xy[t.track == i], axis=0).max() for i in range(t.track_count)]) > 8
+    assert moves.mean() > 0.5
+    assert (found.track_label[moves] == LABEL_STATIC).mean() < 0.02
+    assert (found.track_label[~moves] == LABEL_STATIC).mean() > 0.7
+
+
+def test_a_camera_that_moves_against_the_users_word_is_called_weak():
+    source, rng = texture(12, 700, 500), np.random.default_rng(5)
+    images = [warped(source, np.array([[1, 0, 60.0 + 3 * i], [0, 1, 90], [0, 0, 1]]), 2.0, rng) for i in range(20)]
+    found = solve(Clip(images), Settings(motion="static", threads=1), None, None, Quiet())
+    assert found.verdict.motion == "static" and found.verdict.status == "weak"
