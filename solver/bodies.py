@@ -27,6 +27,7 @@ CLEANER = 0.67  # times the deviations of the whole: a neighbourhood is one body
 BELONGS = 4.2  # deviations (of both coordinates) within which a track belongs to a body
 CORE = 0.25  # share of the tracks that a body's core is sought among first
 NEIGHBOURHOOD, LEAST_NEIGHBOURS = 0.2, 24  # share of the tracks, and number, that lie side by side
+PREVAILS = 0.6  # of what is left: a body that takes up that much is found at the first look
 FEW = 0.12  # share of the tracks that is not looked through any more
 
 
@@ -54,17 +55,22 @@ def bodies(
     found: list[Body] = []
     noise = 1.0  # of the cleanest body so far
     for turn in range(MOST_BODIES):
-        if left.sum() < max(FEW * chosen.sum(), LEAST_NEIGHBOURS) or any(body.share > HALF for body in found):
+        largest = max((body.share for body in found), default=0.0)
+        room = _share(view, frames, chosen, left)
+        if left.sum() < max(FEW * chosen.sum(), LEAST_NEIGHBOURS) or largest > min(HALF, room):
             break
+        last_look = largest > PREVAILS * room  # whatever is larger takes up most of what is left
         whole = lead if turn == 0 else begun_from(view, settings, frames, left, use_depth, options)
         middle = core(view, whole, frames, left)
-        if middle.state.scale > ONE_BODY * noise:
+        if middle.state.scale > ONE_BODY * noise and not last_look:
             some = neighbourhood(view, left, frames)
             near = core(view, begun_from(view, settings, frames, some, use_depth, options), frames, some)
             if near.state.scale < CLEANER * middle.state.scale:
                 middle = near
         body = gathered(view, middle, frames, chosen, use_depth)
         found.append(body)
+        if last_look and body.share <= largest:
+            break
         noise = min(noise, body.settled.state.scale)
         if options.focal_free and body.settled.state.scale < ONE_BODY:  # one lens has seen them all
             options = replace(options, focal_px=float(np.exp(np.median(body.settled.state.world.log_focal[frames]))))

@@ -61,12 +61,13 @@ def freed_of_movers(
     ]
     first_ways = FIRST_LENSES * len(resting)
     begun = side_by_side(lambda way: way(), unturned[:first_ways])
-    if begun:
-        first = sharpest(view, [lead, *begun], frames, chosen)
-        clean = first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
-        if first is not lead and clean and share_at_rest(view, first, frames, chosen) > HALF:
+    further = unturned[first_ways:]
+    first = sharpest(view, [lead, *begun], frames, chosen)
+    if first is not lead and first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale):
+        if share_at_rest(view, first, frames, chosen) > HALF:
             return first  # nothing else can be larger
-    (found, largest), *others = side_by_side(lambda way: way(), [singled_out, refined, *unturned[first_ways:]])
+        lead, further = first, []  # under one lens or another it comes out as clean
+    (found, largest), *others = side_by_side(lambda way: way(), [singled_out, refined, *further])
     best = sharpest(view, [*begun, *largest, *others], frames, chosen)
     return with_parts(view, settings, best, found, frames, chosen, use_depth, [options.focal_px, *lenses[:FIRST_LENSES]])
 
@@ -84,12 +85,14 @@ def with_parts(
     """The reconstruction, or one joined with what else of the bodies belongs to the set, begun under each of the focal lengths.
 
     A false path can fit the far end of a set to within the noise; the rest then passes for a body of its own. Such a body's path
-    fits some of what is at rest, as that of a person hardly does. Two bodies that one path explains are one.
+    fits some of what is at rest, as that of a person hardly does, unless it fits nothing well. Two
+    bodies that one path explains are one.
     """
     if share_at_rest(view, best, frames, chosen) > HALF:
         return best
     at_rest = chosen & (best.state.label == LABEL_STATIC)
-    parts = [body.tracks for body in found if (body.tracks & ~at_rest).sum() >= LEAST_NEIGHBOURS]
+    sharp = [body.tracks for body in found if body.settled.state.scale < COMPROMISE * best.state.scale]
+    parts = [tracks for tracks in sharp if (tracks & ~at_rest).sum() >= LEAST_NEIGHBOURS]
     common = [share_of_picture(view, frames, chosen, part & at_rest) for part in parts]
     if max(common, default=0.0) < IN_COMMON:
         return best
