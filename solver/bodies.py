@@ -49,8 +49,12 @@ def bodies(
     chosen: np.ndarray,
     use_depth: bool,
     options: StartOptions,
+    clean: bool = False,
 ) -> list[Body]:
-    """The bodies that the chosen tracks (N,) bool belong to, what takes up most of the picture first; `lead`: first guess."""
+    """The bodies that the chosen tracks (N,) bool belong to, what takes up most of the picture first.
+
+    lead: first guess, between several bodies perhaps; clean: surely one body's, so that little need be looked for beside it.
+    """
     left = chosen.copy()
     found: list[Body] = []
     noise = 1.0  # of the cleanest body so far
@@ -59,7 +63,7 @@ def bodies(
         room = _share(view, frames, chosen, left)
         if left.sum() < max(FEW * chosen.sum(), LEAST_NEIGHBOURS) or largest > min(HALF, room):
             break
-        last_look = largest > PREVAILS * room  # whatever is larger takes up most of what is left
+        last_look = clean and largest > PREVAILS * room  # whatever is larger takes up most of what is left
         whole = lead if turn == 0 else begun_from(view, settings, frames, left, use_depth, options)
         middle = core(view, whole, frames, left)
         if middle.state.scale > ONE_BODY * noise and not last_look:

@@ -49,7 +49,7 @@ def freed_of_movers(
         return refined()
 
     def singled_out() -> tuple[list[Body], list[Settled]]:
-        found = bodies(view, settings, of_one_lens(lead), frames, chosen, use_depth, options)
+        found = bodies(view, settings, of_one_lens(lead), frames, chosen, use_depth, options, clean)
         return found, [resting_on(view, body, frames, chosen) for body in found[:1]]
 
     lenses = sorted({o.focal_px for o in travellers(view, settings, use_depth)}) if options.focal_free else [options.focal_px]
@@ -63,7 +63,8 @@ def freed_of_movers(
     begun = side_by_side(lambda way: way(), unturned[:first_ways])
     further = unturned[first_ways:]
     first = sharpest(view, [lead, *begun], frames, chosen)
-    if first is not lead and first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale):
+    clean = first is not lead and first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
+    if clean:
         if share_at_rest(view, first, frames, chosen) > HALF:
             return first  # nothing else can be larger
         lead, further = first, []  # under one lens or another it comes out as clean
