@@ -39,17 +39,17 @@ def freed_of_movers(
     """
     lead = best_of(view, settled, frames, chosen)
 
-    def refined() -> Settled:
-        return without_movers(view, settings, lead, frames, chosen, use_depth)
+    def refined(guess: Settled) -> Settled:
+        return without_movers(view, settings, guess, frames, chosen, use_depth)
 
     options = travelling(view, settings, lead, use_depth)
     # tracks that the user has placed say what is at rest; bodies ask them
     turning = [] if view.trusted[chosen].any() else [s for s in settled if not s.model.translation][:1]
     if options is None or not crowded(view, lead, frames, chosen, nearly_turns=bool(turning)):
-        return refined()
+        return refined(lead)
 
-    def singled_out() -> tuple[list[Body], list[Settled]]:
-        found = bodies(view, settings, of_one_lens(lead), frames, chosen, use_depth, options, clean)
+    def singled_out(guess: Settled, clean: bool) -> tuple[list[Body], list[Settled]]:
+        found = bodies(view, settings, of_one_lens(guess), frames, chosen, use_depth, options, clean)
         return found, [resting_on(view, body, frames, chosen) for body in found[:1]]
 
     lenses = sorted({o.focal_px for o in travellers(view, settings, use_depth)}) if options.focal_free else [options.focal_px]
@@ -61,14 +61,15 @@ def freed_of_movers(
     ]
     first_ways = FIRST_LENSES * len(resting)
     begun = side_by_side(lambda way: way(), unturned[:first_ways])
-    further = unturned[first_ways:]
     first = sharpest(view, [lead, *begun], frames, chosen)
     clean = first is not lead and first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
-    if clean:
-        if share_at_rest(view, first, frames, chosen) > HALF:
-            return first  # nothing else can be larger
-        lead, further = first, []  # under one lens or another it comes out as clean
-    (found, largest), *others = side_by_side(lambda way: way(), [singled_out, refined, *further])
+    if clean and share_at_rest(view, first, frames, chosen) > HALF:
+        return first  # nothing else can be larger
+    guess = first if clean else lead
+    further = [] if clean else unturned[first_ways:]  # clean under one lens: no need of others
+    (found, largest), *others = side_by_side(
+        lambda way: way(), [partial(singled_out, guess, clean), partial(refined, guess), *further]
+    )
     best = sharpest(view, [*begun, *largest, *others], frames, chosen)
     return with_parts(view, settings, best, found, frames, chosen, use_depth, [options.focal_px, *lenses[:FIRST_LENSES]])
 
