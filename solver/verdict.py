@@ -121,11 +121,8 @@ def _of_motion(view: ShotView, winner: Contender, evidence: Evidence, noise_px: 
         return "free", observable, [words]
     if turned < STILL_DEG:
         source = ", as the settings say" if evidence.settings.motion == "static" else ""
-        return (
-            "static",
-            True,
-            [f"The camera does not move{source}; only things in front of it do. One camera stands for all frames."],
-        )
+        words = f"The camera does not move{source}; only things in front of it do. One camera stands for all frames."
+        return "static", True, [words]
     depths = (
         "Depths of the points come from the network, not from the shot."
         if evidence.depth_name

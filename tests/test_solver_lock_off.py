@@ -62,21 +62,30 @@ def test_a_drift_is_seen_through_tracks_that_each_see_little_of_it():
     assert not at_rest(view).still
 
 
+def before_a_room(body: np.ndarray, path: np.ndarray, sway: np.ndarray) -> Clip:
+    """A body (h, w) whose corner goes along a path (F, 2) in front of a room, seen by a camera that sways by (F, 2) px."""
+    room, rng = texture(12, 700, 500), np.random.default_rng(5)
+    images = []
+    for (x, y), (right, down) in zip(path, sway, strict=True):
+        picture = room.copy()
+        picture[y : y + body.shape[0], x : x + body.shape[1]] = body
+        images.append(warped(picture, np.array([[1, 0, 90 + right], [0, 1, 90 + down], [0, 0, 1]]), 2.0, rng))
+    return Clip(images)
+
+
+def wandering(tracks: Tracks) -> np.ndarray:
+    """(N,) bool: tracks that do not stay where they are in the picture."""
+    return np.array([np.ptp(tracks.xy[tracks.track == i], axis=0).max() for i in range(tracks.track_count)]) > 8
+
+
 def test_what_passes_before_a_camera_that_hardly_moves_does_not_carry_it():
     """Half of the picture is a body of its own; the camera turns by some hundredths of a degree."""
-    source, passer = texture(12, 700, 500), texture(13, 300, 300)
-    rng = np.random.default_rng(5)
-    images = []
-    for i in range(30):
-        picture = source.copy()
-        x, y = 110 + 4 * i, 120 + int(10 * np.sin(i / 4))
-        picture[y : y + 300, x : x + 230] = passer[:, :230]
-        sway = 0.25 * np.array([np.sin(i / 3), np.cos(i / 5)])
-        images.append(warped(picture, np.array([[1, 0, 90.0 + sway[0]], [0, 1, 90 + sway[1]], [0, 0, 1]]), 2.0, rng))
-    found = solve(Clip(images), Settings(threads=1), None, None, Quiet())
-    t = found.tracks
-    wander = np.array([np.ptp(t.xy[t.track == i], axis=0).max() for i in range(t.track_count)])
-    passes = wander > 8
+    i = np.arange(30)
+    path = np.stack([110 + 4 * i, 120 + (10 * np.sin(i / 4)).astype(int)], 1)
+    sway = 0.25 * np.stack([np.sin(i / 3), np.cos(i / 5)], 1)
+    clip = before_a_room(texture(13, 300, 300)[:, :230], path, sway)
+    found = solve(clip, Settings(threads=1), None, None, Quiet())
+    passes = wandering(found.tracks)
     assert passes.sum() > 150
     assert (found.track_label[passes] == LABEL_STATIC).mean() < 0.02
     assert (found.track_label[~passes] == LABEL_STATIC).mean() > 0.7
@@ -86,20 +95,13 @@ def test_what_passes_before_a_camera_that_hardly_moves_does_not_carry_it():
 
 def test_a_camera_that_stands_still_by_the_users_word_does_so_behind_whatever_moves():
     """Nearly all of the picture is a body of its own."""
-    room, body = texture(12, 700, 500), texture(13, 600, 420)
-    rng = np.random.default_rng(5)
-    images = []
-    for i in range(20):
-        picture = room.copy()
-        x, y = 110 + 3 * i, 120 + 2 * i
-        picture[y : y + 330, x : x + 430] = body[:330, :430]
-        images.append(warped(picture, np.array([[1, 0, 90.0], [0, 1, 90], [0, 0, 1]]), 2.0, rng))
-    found = solve(Clip(images), Settings(motion="static", threads=1), None, None, Quiet())
+    i = np.arange(20)
+    clip = before_a_room(texture(13, 600, 420)[:330, :430], np.stack([110 + 3 * i, 120 + 2 * i], 1), np.zeros((20, 2)))
+    found = solve(clip, Settings(motion="static", threads=1), None, None, Quiet())
     assert found.verdict.motion == "static"
     assert "as the settings say" in found.verdict.statements[0]
     np.testing.assert_allclose(found.cam_from_world, np.tile(np.eye(4), (20, 1, 1)), atol=1e-12)
-    t = found.tracks
-    moves = np.array([np.ptp(t.xy[t.track == i], axis=0).max() for i in range(t.track_count)]) > 8
+    moves = wandering(found.tracks)
     assert moves.mean() > 0.5
     assert (found.track_label[moves] == LABEL_STATIC).mean() < 0.02
     assert (found.track_label[~moves] == LABEL_STATIC).mean() > 0.7
