@@ -82,7 +82,8 @@ def test_a_turn_stays_one_however_tracks_drift(noise_px, drift_px, seed):
     assert coherence(view, *both_ways(view, world), FRAME, ALL) < NEEDED_COHERENCE
 
 
-@pytest.mark.parametrize(("way_m", "noise_px"), [(0.06, 0.05), (0.06, 0.8), (0.0, 0.05), (0.0, 0.8)])
+# of 2 to 3 cm most of what held-out tracks are off by is noise: a path takes away 3 to 8 % of it, as it may of a turn
+@pytest.mark.parametrize(("way_m", "noise_px"), [(0.06, 0.05), (0.06, 0.8), (0.03, 1.2), (0.02, 0.8), (0.0, 0.05), (0.0, 0.8)])
 def test_the_contest_finds_out_which(way_m, noise_px):
     view, world = shot(way_m, noise_px, 0.1, 3)
     winner, _ = contest(view, world)
