@@ -12,7 +12,7 @@ from .hypotheses import candidates
 from .initialise import StartOptions, start
 from .movers import explained, share_of_picture, smooth_movers
 from .parallel import side_by_side
-from .settle import ZOOM_DISCOUNT, Settled, best_of, settle
+from .settle import Settled, best_of, settle, zoom_discount
 from .shared_parallax import sharing_a_path
 from .types import LABEL_STATIC, Settings
 from .view import ShotView
@@ -115,7 +115,7 @@ def sharpest(view: ShotView, those: list[Settled], frames: np.ndarray, chosen: n
 
     def score(s: Settled) -> float:
         share = explained(view, s.state, frames, chosen, s.model.translation, noise, SHARP_LOOK, by_room=True, floor_px=0.0)
-        return share * (ZOOM_DISCOUNT if s.model.focal_varies else 1.0)
+        return share * zoom_discount(s, those, frames)
 
     scores = [score(s) for s in those]
     level = [s for s, reached in zip(those, scores, strict=True) if reached >= (1 - LEVEL) * max(scores)]

@@ -1,0 +1,57 @@
+"""Which of the reconstructions that have settled is gone on with."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from solver.hypotheses import choose_tracks, start_frames
+from solver.initialise import StartOptions, start
+from solver.settle import Settled, best_of, settle
+from solver.types import Settings, Tracks
+from solver.view import ShotView
+
+WIDTH, HEIGHT, FRAMES, POINTS = 640, 360, 40, 500
+
+
+def walk(zoom: float, noise_px: float, seed: int) -> ShotView:
+    """A camera in the hand that walks into a room, the lens 500 px long at first and `zoom` times as long at the end; tracks are
+    some times noisier than they know."""
+    rng = np.random.default_rng(seed)
+    s = np.linspace(0, 1, FRAMES)
+    shake = np.cumsum(rng.normal(0, 0.002, (FRAMES, 3)), axis=0)
+    rotation = Rotation.from_rotvec(shake + np.outer(s, [0.01, 0.03, 0.0])).as_matrix()
+    centre = np.outer(s, [0.1, 0.02, 0.7]) + np.cumsum(rng.normal(0, 0.004, (FRAMES, 3)), axis=0)
+    focal_px = 500 * zoom ** (s * s * (3 - 2 * s))
+    u, v = rng.uniform(-0.66, 0.66, POINTS), rng.uniform(-0.37, 0.37, POINTS)
+    depth = rng.choice([2.5, 4.0, 5.0], POINTS) * rng.uniform(0.9, 1.1, POINTS)
+    points = np.c_[u, v, np.ones(POINTS)] * depth[:, None]
+    q = np.einsum("fij,pfj->pfi", rotation, points[:, None] - centre)
+    xy = focal_px[:, None] * q[..., :2] / q[..., 2:] + noise_px * rng.normal(size=(POINTS, FRAMES, 2))
+    track, frame = np.nonzero((np.abs(xy) < [WIDTH / 2, HEIGHT / 2]).all(axis=-1))
+    at = xy[track, frame] + [WIDTH / 2, HEIGHT / 2]
+    tracks = Tracks(np.arange(FRAMES), track, frame, at, np.full(len(track), 0.1, np.float32), POINTS)
+    return ShotView(tracks, WIDTH, HEIGHT, {})
+
+
+def both_lenses(view: ShotView, seed: int) -> tuple[list[Settled], np.ndarray, np.ndarray]:
+    """(settled under a lens of one focal length and one that zooms, their frames, their tracks)."""
+    frames = start_frames(view, 12, False)
+    chosen = choose_tracks(view, frames, 320, np.ones(view.tracks.track_count, bool), seed)
+    begun = (start(view, frames, chosen, StartOptions(600.0, focal_varies=v, use_depth=False), seed) for v in (False, True))
+    return [settle(view, Settings(), one, frames, chosen, False) for one in begun], frames, chosen
+
+
+@pytest.mark.parametrize("noise_px", [0.1, 0.5])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_zoom_while_walking_is_one_in_grain_too(noise_px, seed):
+    view = walk(1.5, noise_px, seed)
+    settled, frames, chosen = both_lenses(view, seed)
+    assert best_of(view, settled, frames, chosen).model.focal_varies
+
+
+@pytest.mark.parametrize("noise_px", [0.1, 0.5])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_lens_that_stays_as_it_is_does_not_zoom(noise_px, seed):
+    view = walk(1.0, noise_px, seed)
+    settled, frames, chosen = both_lenses(view, seed)
+    assert not best_of(view, settled, frames, chosen).model.focal_varies
