@@ -169,20 +169,21 @@ class StreakMatcher:
         return self._in_order(found, [p.rows for p in parts], lengths)
 
     def match_sharp(
-        self, sharp: np.ndarray, now: np.ndarray, xy: np.ndarray, velocity: np.ndarray, acceleration: np.ndarray
+        self, sharp: np.ndarray, now: np.ndarray, xy: np.ndarray, velocity: np.ndarray, acceleration: np.ndarray, share: float
     ) -> Refined:
         """Points xy (n, 2) of a sharp picture that was brought into line with a blurred one (both smoothed float32, (H, W)), in
-        that one; they move by velocity (n, 2) px per frame time there, which changes by acceleration (n, 2)."""
+        that one; they move by velocity (n, 2) px per frame time there, which changes by acceleration (n, 2), the shutter open for
+        this share of it."""
         parts = picture_parts(xy, now.shape)
         speed = [np.median(velocity[rows], axis=0) for rows in parts]
-        lengths = [self.share * float(np.hypot(*v)) for v in speed]
+        lengths = [share * float(np.hypot(*v)) for v in speed]
         grid = self._grid(max(lengths))
         pieces = []
         for rows, v, length in zip(parts, speed, lengths, strict=True):
             margin = grid.radius + 0.5 * length + ROOM_PX
             old, at = _crop(sharp, xy[rows], margin)
             new, _ = _crop(now, xy[rows], margin)
-            blurred = path_blur(old, v, np.median(acceleration[rows], axis=0), self.share)
+            blurred = path_blur(old, v, np.median(acceleration[rows], axis=0), share)
             pieces.append(_Piece(blurred, xy[rows] - at, new, xy[rows] - at, at))
         return self._in_order(self._found(pieces, grid), parts, lengths)
 

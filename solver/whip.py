@@ -14,13 +14,15 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from .blur import StreakMatcher
+from .blur import SHUTTERS, StreakMatcher
 from .gap import carry, plane_motion
 
 FEWEST = 12  # points that tell how the picture moved from one frame to the next
 ENOUGH = 300  # points of one sharp picture in one streaked frame
 NEAR_PX = 3.0  # a point is looked for within this, and a part of the streak, of where the picture's motion puts it
 NEAR_STREAK = 0.15
+LOOKS, MOST_WAYS = 3, 4  # frames on a way, and ways, that tell how long the shutter was open
+FINER = 0.1  # of a frame's time
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,11 @@ def placed(
     each: how the ways through the races, forth and back, are gone: one after the other, or side by side.
     """
     ways = [(n, back) for n, race in enumerate(races) for back in (False, True) if race.ended or not back]
+    share = shutter([races[n].passing[::-1] if back else races[n].passing for n, back in ways], matcher, min_ncc, each)
 
     def go(way: tuple[int, bool]) -> dict[int, Placed]:
         passing = races[way[0]].passing
-        found = _one_way(passing[::-1] if way[1] else passing, matcher, min_ncc)
+        found = _one_way(passing[::-1] if way[1] else passing, matcher, min_ncc, share)[0]
         return {passing[len(passing) - 1 - k if way[1] else k].index: there for k, there in found.items()}
 
     gone = dict(zip(ways, each(go, ways), strict=True))
@@ -77,6 +80,35 @@ def placed(
             if nearer is not None:
                 out[index] = nearer if other is None else _with_more(nearer, other)
     return out
+
+
+def shutter(
+    ways: list[list[Passing]], matcher: StreakMatcher, min_ncc: float, each: Callable[[Callable, Iterable], Iterable] = map
+) -> float:
+    """Share of a frame's time that the shutter was open; each way begins with a sharp picture.
+
+    From streak to streak any blur makes noisy pictures more alike, and a long one most of all. A sharp picture that is blurred
+    looks most like the streaks beside it where it is blurred as they are, whatever noise is on those.
+    """
+    if not matcher.share:
+        return 0.0
+    ways = [way[: LOOKS + 2] for way in ways[:MOST_WAYS]]
+
+    def alike(shares: list[float]) -> np.ndarray:
+        jobs = [(way, share) for share in shares for way in ways]
+        told = list(each(lambda job: _one_way(job[0], matcher, min_ncc, job[1], LOOKS)[1], jobs))
+        total = np.zeros(len(shares))
+        for n in range(len(ways)):
+            looks = told[n :: len(ways)]
+            common = min(len(those) for those in looks)
+            total += [sum(those[:common]) for those in looks]
+        return total
+
+    roughly = SHUTTERS[1 + int(np.argmax(alike(list(SHUTTERS[1:]))))]
+    less, here, more = alike([roughly - FINER, roughly, roughly + FINER])
+    if here <= max(less, more):
+        return roughly + FINER * float(np.sign(more - less))
+    return roughly + FINER * float(more - less) / (2 * (2 * here - less - more))
 
 
 def _with_more(nearer: Placed, other: Placed) -> Placed:
@@ -95,15 +127,19 @@ def _homography(source: np.ndarray, target: np.ndarray) -> np.ndarray | None:
     return plane_motion(source, target)[0] if len(source) >= FEWEST else None
 
 
-def _one_way(passing: list[Passing], matcher: StreakMatcher, min_ncc: float) -> dict[int, Placed]:
-    """By place in `passing`, tracks of its first frame in those after it."""
+def _one_way(
+    passing: list[Passing], matcher: StreakMatcher, min_ncc: float, share: float, most: int | None = None
+) -> tuple[dict[int, Placed], list[float]]:
+    """By place in `passing`, tracks of its first frame in the frames after it (`most` of these at most); and how much alike they
+    were in each, times the picture's speed. share: of a frame's time, for which the shutter was open."""
     steps = [_step(a, b) for a, b in pairwise(passing)]
     sharp = passing[0]
     few = np.unique(np.linspace(0, len(sharp.id) - 1, min(len(sharp.id), ENOUGH)).round().astype(int))
     ids, known = sharp.id[few], sharp.xy[few].astype(np.float64)
     way = np.eye(3)
     out = {}
-    for k in range(1, len(passing)):
+    alike: list[float] = []
+    for k in range(1, len(passing) if most is None else min(len(passing), 1 + most)):
         if steps[k - 1] is None:
             break
         way = steps[k - 1] @ way
@@ -111,7 +147,8 @@ def _one_way(passing: list[Passing], matcher: StreakMatcher, min_ncc: float) -> 
         come = here - carry(np.linalg.inv(steps[k - 1]), here)
         go = carry(steps[k], here) - here if k < len(steps) and steps[k] is not None else come
         velocity, acceleration = (come + go) / 2, go - come
-        streak = matcher.share * np.hypot(*velocity.T)
+        speed = np.hypot(*velocity.T)
+        streak = share * speed
         inside = _inside(here, passing[k].fine.shape, matcher.radius_px)
         inside &= _inside(known, sharp.fine.shape, matcher.radius_px + streak / 2)
         rows = np.nonzero(inside)[0]
@@ -119,14 +156,15 @@ def _one_way(passing: list[Passing], matcher: StreakMatcher, min_ncc: float) -> 
             break
         h, w = sharp.fine.shape
         bent = cv2.warpPerspective(sharp.fine, way, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        found = matcher.match_sharp(bent, passing[k].fine, here[rows], velocity[rows], acceleration[rows])
+        found = matcher.match_sharp(bent, passing[k].fine, here[rows], velocity[rows], acceleration[rows], share)
+        alike.append(float(np.median(found.ncc) * np.median(speed[rows])))
         good = (found.ncc > min_ncc) & (found.step_px < NEAR_PX + NEAR_STREAK * streak[rows])
         better = _homography(known[rows][good], found.xy[good])
         if better is None:
             break
         way = better
         out[k] = Placed(ids[rows][good], found.xy[good], found.sigma_px[good], found.elongation[good])
-    return out
+    return out, alike
 
 
 def _inside(xy: np.ndarray, shape: tuple[int, int], margin_px: float | np.ndarray) -> np.ndarray:
