@@ -12,7 +12,7 @@ from .hypotheses import candidates
 from .initialise import StartOptions, start
 from .movers import explained, share_of_picture, smooth_movers
 from .parallel import side_by_side
-from .settle import Settled, best_of, settle, zoom_discount
+from .settle import Settled, best_of, rather_a_zoom, settle, zoom_discount
 from .shared_parallax import sharing_a_path
 from .types import LABEL_STATIC, Settings
 from .view import ShotView
@@ -115,11 +115,12 @@ def sharpest(view: ShotView, those: list[Settled], frames: np.ndarray, chosen: n
 
     def score(s: Settled) -> float:
         share = explained(view, s.state, frames, chosen, s.model.translation, noise, SHARP_LOOK, by_room=True, floor_px=0.0)
-        return share * zoom_discount(s, those, frames)
+        return share * zoom_discount(s, frames)
 
     scores = [score(s) for s in those]
     level = [s for s, reached in zip(those, scores, strict=True) if reached >= (1 - LEVEL) * max(scores)]
-    return max(level, key=lambda s: share_at_rest(view, s, frames, chosen) / s.state.scale)
+    best = max(level, key=lambda s: share_at_rest(view, s, frames, chosen) / s.state.scale)
+    return rather_a_zoom(view, best, those, score, frames, chosen)
 
 
 def share_at_rest(view: ShotView, settled: Settled, frames: np.ndarray, chosen: np.ndarray) -> float:

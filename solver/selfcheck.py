@@ -14,12 +14,14 @@ from .movers import residual_scale
 from .parallel import side_by_side
 from .reconstruct import Model, State, adjust_state, amid_movers, classify, give_depth
 from .resection import refine_points
+from .settle import ZOOM_CHANGE, zoom_change
 from .types import LABEL_STATIC, Settings
 from .view import ShotView
 
 # A richer model must be better by this many standard errors of the paired difference, and by this share.
 NEXT_TERM_SIGMAS = 2.5
 NEEDED_SIGMAS = 3.0
+CLEAR_ZOOM_SIGMAS = 2.0  # where the focal length changes by as much as it does in true zooms alone
 NEEDED_SHARE = 0.01
 # Noise hides what a bend is worth to held-out tracks long before it hides the bend: where they do no more than hint at it, the
 # bend's own deviations decide. Of some two hundred contests, clean, noisy, dark and blurred ones, lenses without a bend came out
@@ -305,6 +307,8 @@ def decide(
             figures = f"{100 * share:+.1f} %, {sigmas:+.1f} standard errors"
             # a lens that bends the picture by its first term will hardly do without a second
             needed_sigmas = question.needed_sigmas if best is rivals[0] else min(question.needed_sigmas, NEXT_TERM_SIGMAS)
+            if question.about == "focal" and zoom_change(rival.state, frames) > ZOOM_CHANGE:
+                needed_sigmas = min(needed_sigmas, CLEAR_ZOOM_SIGMAS)
             if question.bend and not rival.model.k2 and share > HINT_SHARE and HINT_SIGMAS < sigmas <= needed_sigmas:
                 bent = bend_deviations(view, rival, frames, solving)
                 if bent > SURE_DEVIATIONS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,10 @@ from .reconstruct import Model, State, from_start, is_flat, trim
 from .types import LABEL_MOVER, Settings
 from .view import ShotView
 
-ZOOM_DISCOUNT = 0.87  # a zooming lens takes up some of a path, or of what people do: it must explain clearly more,
-# or leave so much less of the residuals while the focal length changes by so much: in grain a zoom explains little more to within
-# the noise. Zooms that were none changed the lens by 4 % at most; true ones left 0.92 and less, in much grain.
-ZOOM_CLEANER, ZOOM_CHANGE = 0.95, 0.1
+# A zooming lens takes up some of a path, or of what people do: it must explain clearly more. Zooms that were none changed the
+# focal length by 9 % at most, so one that changes it by more need not: in grain it explains 2 to 6 % more to within the noise.
+ZOOM_DISCOUNT, ZOOM_CHANGE, CLEAR_ZOOM_DISCOUNT = 0.87, 0.1, 0.98
+ZOOM_OF_A_WALL = 0.75  # of what a dolly towards it explains
 
 
 @dataclass
@@ -70,27 +71,40 @@ def best_of(view: ShotView, settled: list[Settled], frames: np.ndarray, chosen: 
     def score(s: Settled) -> float:
         return (
             explained(view, s.state, frames, chosen, s.model.translation, noise)
-            * (zoom_discount(s, settled, frames) if s.model.translation else 0.99 if s.model.focal_varies else 1.0)
+            * (zoom_discount(s, frames) if s.model.translation else 0.99 if s.model.focal_varies else 1.0)
             * (0.97 if s.model.k1 else 1.0)
             * (1.0 if s.model.translation else 1.02)
         )
 
-    best = max(settled, key=score)
-    if best.model.translation and is_flat(view, best.state, frames, chosen):
-        # towards a wall a dolly and a zoom look the same, and every point's own depth takes up some of its track's drift
-        zooms = [s for s in settled if not s.model.translation and s.model.focal_varies and score(s) > 0.75 * score(best)]
-        best = max(zooms, key=score, default=best)
-    return best
+    return rather_a_zoom(view, max(settled, key=score), settled, score, frames, chosen)
 
 
-def zoom_discount(settled: Settled, those: list[Settled], frames: np.ndarray) -> float:
-    """What counts of what a reconstruction explains, compared with all of `those`: less where only a zoom explains it."""
+def rather_a_zoom(
+    view: ShotView,
+    best: Settled,
+    those: list[Settled],
+    score: Callable[[Settled], float],
+    frames: np.ndarray,
+    chosen: np.ndarray,
+) -> Settled:
+    """The best of those, or one that turns and zooms where the best travels towards a wall: both look the same, and every point's
+    own depth takes up some of its track's drift."""
+    if not best.model.translation or not is_flat(view, best.state, frames, chosen):
+        return best
+    zooms = [s for s in those if not s.model.translation and s.model.focal_varies and score(s) > ZOOM_OF_A_WALL * score(best)]
+    return max(zooms, key=score, default=best)
+
+
+def zoom_change(state: State, frames: np.ndarray) -> float:
+    """By how much, in log, the focal length changes over the frames."""
+    return float(np.ptp(state.world.log_focal[frames]))
+
+
+def zoom_discount(settled: Settled, frames: np.ndarray) -> float:
+    """What counts of what a reconstruction explains: less where only a zoom explains it."""
     if not settled.model.focal_varies:
         return 1.0
-    unzoomed = [s.state.scale for s in those if s.model.translation and not s.model.focal_varies]
-    change = float(np.ptp(settled.state.world.log_focal[frames]))
-    zooms = change > ZOOM_CHANGE and settled.state.scale < ZOOM_CLEANER * min(unzoomed, default=0.0)
-    return 1.0 if zooms else ZOOM_DISCOUNT
+    return CLEAR_ZOOM_DISCOUNT if zoom_change(settled.state, frames) > ZOOM_CHANGE else ZOOM_DISCOUNT
 
 
 def base_model(view: ShotView, settings: Settings, started, use_depth: bool) -> Model:
