@@ -19,6 +19,7 @@ from .gap import carry, plane_motion
 
 FEWEST = 12  # points that tell how the picture moved from one frame to the next
 ENOUGH = 300  # points of one sharp picture in one streaked frame
+FEW = 120  # of these, to tell how long the shutter was open
 NEAR_PX = 3.0  # a point is looked for within this, and a part of the streak, of where the picture's motion puts it
 NEAR_STREAK = 0.15
 LOOKS, MOST_WAYS = 3, 4  # frames on a way, and ways, that tell how long the shutter was open
@@ -96,7 +97,7 @@ def shutter(
 
     def alike(shares: list[float]) -> np.ndarray:
         jobs = [(way, share) for share in shares for way in ways]
-        told = list(each(lambda job: _one_way(job[0], matcher, min_ncc, job[1], LOOKS)[1], jobs))
+        told = list(each(lambda job: _one_way(job[0], matcher, min_ncc, job[1], FEW, LOOKS)[1], jobs))
         total = np.zeros(len(shares))
         for n in range(len(ways)):
             looks = told[n :: len(ways)]
@@ -104,11 +105,13 @@ def shutter(
             total += [sum(those[:common]) for those in looks]
         return total
 
-    roughly = SHUTTERS[1 + int(np.argmax(alike(list(SHUTTERS[1:]))))]
-    less, here, more = alike([roughly - FINER, roughly, roughly + FINER])
-    if here <= max(less, more):
-        return roughly + FINER * float(np.sign(more - less))
-    return roughly + FINER * float(more - less) / (2 * (2 * here - less - more))
+    best = SHUTTERS[1 + int(np.argmax(alike(list(SHUTTERS[1:]))))]
+    for _ in range(2):
+        less, here, more = alike([best - FINER, best, best + FINER])
+        if here > max(less, more):
+            return best + FINER * float(more - less) / (2 * (2 * here - less - more))
+        best += FINER * float(np.sign(more - less))
+    return best
 
 
 def _with_more(nearer: Placed, other: Placed) -> Placed:
@@ -128,13 +131,13 @@ def _homography(source: np.ndarray, target: np.ndarray) -> np.ndarray | None:
 
 
 def _one_way(
-    passing: list[Passing], matcher: StreakMatcher, min_ncc: float, share: float, most: int | None = None
+    passing: list[Passing], matcher: StreakMatcher, min_ncc: float, share: float, points: int = ENOUGH, most: int | None = None
 ) -> tuple[dict[int, Placed], list[float]]:
-    """By place in `passing`, tracks of its first frame in the frames after it (`most` of these at most); and how much alike they
-    were in each, times the picture's speed. share: of a frame's time, for which the shutter was open."""
+    """By place in `passing`, tracks of its first frame (so many points) in the frames after it (`most` of these at most); and how
+    much alike they were in each, times the picture's speed. share: of a frame's time, for which the shutter was open."""
     steps = [_step(a, b) for a, b in pairwise(passing)]
     sharp = passing[0]
-    few = np.unique(np.linspace(0, len(sharp.id) - 1, min(len(sharp.id), ENOUGH)).round().astype(int))
+    few = np.unique(np.linspace(0, len(sharp.id) - 1, min(len(sharp.id), points)).round().astype(int))
     ids, known = sharp.id[few], sharp.xy[few].astype(np.float64)
     way = np.eye(3)
     out = {}
