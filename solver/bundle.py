@@ -27,6 +27,7 @@ from .bundle_model import (
     project,
     step,
 )
+from .leaps import leap_priors, racing_pairs
 
 BEHIND_PENALTY = 1e3
 POINTS_PER_WINDOW = 64  # neighbours are seen by about the same frames, so few span only a part of all
@@ -151,6 +152,7 @@ class Adjustment:
         self.keys, first = np.unique(obs.depth_key, return_index=True)
         self.key_cam = obs.cam[obs.depth_obs[first]]
         self.frame_step = np.diff(focal_frames) if focal_frames is not None else np.ones(max(0, obs.cam_count - 1))
+        self.racing: np.ndarray | None = None  # cameras that whip round to the next, once it is known where they look
 
     # cost -----------------------------------------------------------------------------------------------------------
     def cost(self, x: Unknowns) -> tuple[float, Projection]:
@@ -190,6 +192,10 @@ class Adjustment:
                 w = np.array([2 / (a * (a + b)), -2 / (a * b), 2 / (b * (a + b))])
                 r = float(w @ x.log_focal[i - 1 : i + 2])
                 out.append(([(i + k) * 7 + 6 for k in (-1, 0, 1)], list(w), r, (a + b) / 2 / free.focal_smooth_sigma**2))
+        if free.translation and free.cameras:
+            if self.racing is None:
+                self.racing = racing_pairs(x, self.frame_step, free.racing_rad)
+            out += leap_priors(self.obs, x, self.racing, self.frame_step, self.d, self.key_at)
         return out
 
     # linear system --------------------------------------------------------------------------------------------------

@@ -130,6 +130,7 @@ class Freedom:
     k1_prior_sigma: float = 0.3
     k2_prior_sigma: float = 0.3
     focal_smooth_sigma: float = 0.002  # second difference of log focal per frame^2
+    racing_rad: float = 0.05  # turn per frame from which a camera whips round, and does not leap meanwhile
     depth_sigma: float = 0.05  # of log depth, or of disparity (whose values span about 1)
     depth_strength: float = 1.0  # weight of the whole depth term
     loss: str = "soft_l1"

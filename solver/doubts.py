@@ -15,7 +15,6 @@ FEW_TRACKS = 15  # at rest, in a frame: look at it
 BLIND_TRACKS = 6  # fewer do not hold a camera
 MOSTLY_HIDDEN = 0.5  # people who fill 40 % of the picture hide an eighth of the tracks, the streaks of a whip pan 0.4
 USUALLY_HIDDEN_PERCENTILE = 25  # of the frames; grain and blur keep tracks from being seen in each of them
-WHIP_STEP = 0.05  # of the picture's width from one frame to the next
 SOFT, SOFT_FRAMES = 0.45, 5  # detail against the sharp frames; shaken cameras of real clips go down to a half of it
 
 
@@ -46,7 +45,7 @@ def in_doubt(view: ShotView, static: np.ndarray, frame_tracks: np.ndarray, unjoi
     joined = ~unjoined
     jumped = np.zeros(count, bool)
     jumped[[k for k in tracked.bridged_by_descriptors if joined[k] and joined[k - 1]]] = True
-    fast = (view.median_steps() > WHIP_STEP * view.width) & joined & np.r_[True, joined[:-1]]
+    fast = view.racing & joined & np.r_[True, joined[:-1]]
     soft = np.zeros(count, bool)
     if len(tracked.detail) == count:
         soft = (tracked.detail < SOFT * np.percentile(tracked.detail, 90)) & joined & ~fast

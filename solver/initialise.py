@@ -22,6 +22,8 @@ from .view import Problem, ShotView, World, unproject
 
 NEAREST_OVER_FARTHEST = 8.0  # assumed depth range of a disparity map before the adjustment finds its shift
 
+TURNS_AS_WELL = 0.8  # of the points that a shift explains: a turn explains a whip pan as well as that
+
 
 @dataclass(frozen=True)
 class StartOptions:
@@ -230,9 +232,14 @@ def register(
     weight = trust[problem.tracks] ** 2 * coverage_weight(xy, view.width, view.height)
     target = x.points() if options.translation else x.direction
     threshold = max(1.5, 2.5e-3 * view.width)
-    rotation, translation, _ = consensus_pose(
-        target, xy, focal, weight, threshold, rng, translation=options.translation, near=near
-    )
+    travels = options.translation
+    rotation, translation, score = consensus_pose(target, xy, focal, weight, threshold, rng, translation=travels, near=near)
+    if travels and view.racing[min(frame, neighbour) + 1 : max(frame, neighbour) + 1].any():
+        # points in the streaks of a whip pan are known to pixels, which any shift could be; but a camera hardly goes anywhere
+        centre = world.centre(neighbour)
+        turn, _, turned = consensus_pose(target - centre, xy, focal, weight, threshold, rng, translation=False, near=near)
+        if turned > TURNS_AS_WELL * score:
+            rotation, translation, travels = turn, -turn @ centre, False
     world.rotation[frame], world.translation[frame] = rotation, translation
     x = world.gather(problem, view.depth_is_log)
     obs = replace(obs, sigma_px=obs.sigma_px / np.sqrt(np.clip(trust[problem.tracks], 0.05, 1)))
@@ -245,7 +252,7 @@ def register(
             iterations=12,
             focal=options.focal_varies and options.focal_free,
             focal_sigma=0.03,
-            translation=options.translation,
+            translation=travels,
         )
     world.rotation[frame], world.translation[frame], world.log_focal[frame] = x.rotation[0], x.translation[0], x.log_focal[0]
     world.registered[frame] = True

@@ -135,6 +135,10 @@ class Tracker:
         step = np.median(xy[keep] - live.xy[keep], axis=0) if len(keep) else np.zeros(2)
         longest = max(float(np.hypot(*b)) for b in streaks(step, self.step_px))
         fast = hurried = longest > FAST_STEP * self.grid.radius
+        if hurried:
+            self.blur.look(fine, step)
+        else:
+            self.blur.calm(fine)
         self.step_before_px, self.step_px = self.step_px, step
         slowed = self.race.racing and not fast
         if upcoming is not None and len(keep) and not (fast or slowed):

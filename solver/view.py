@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ PACE_FRAMES = 3  # that tell how a camera moves where it is last known
 COASTING_FRAMES = 6.0  # worth of that motion, which it goes on by before it comes to rest
 POINTS_TOGETHER = 256  # some windows of the adjustment's
 # Below this a track's own estimate of its error is too hopeful (interpolation, lighting, compression).
+WHIP_STEP = 0.05  # of the picture's width from one frame to the next
 SIGMA_FLOOR_PX = 0.08
 
 
@@ -116,6 +118,11 @@ class ShotView:
         order = np.argsort(frame, kind="stable")
         parts = np.split(step[order], np.searchsorted(frame[order], np.arange(1, self.frame_count)))
         return np.array([np.median(p) if len(p) else 0.0 for p in parts])
+
+    @cached_property
+    def racing(self) -> np.ndarray:
+        """(F,) bool: frames into which the picture has moved as fast as in a whip pan."""
+        return self.median_steps() > WHIP_STEP * self.width
 
     def _while_read(self) -> tuple[np.ndarray, np.ndarray]:
         """What the image moves by (M, 2) while a sensor is read down to each observation's row, where the middle row stands for

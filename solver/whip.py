@@ -19,7 +19,7 @@ from .gap import carry, plane_motion
 
 FEWEST = 12  # points that tell how the picture moved from one frame to the next
 ENOUGH = 300  # points of one sharp picture in one streaked frame
-FEW = 120  # of these, to tell how long the shutter was open
+FEW = 200  # of these, to tell how long the shutter was open
 NEAR_PX = 3.0  # a point is looked for within this, and a part of the streak, of where the picture's motion puts it
 NEAR_STREAK = 0.15
 LOOKS, MOST_WAYS = 3, 4  # frames on a way, and ways, that tell how long the shutter was open

@@ -1,8 +1,10 @@
 """Motion blur: two frames blurred alike, the shutter learnt, points followed where streaks change their length."""
 
+import cv2
 import numpy as np
+import pytest
 
-from solver.blur import StreakMatcher, Streaks, line_blur, path_blur
+from solver.blur import SMEARED, StreakMatcher, Streaks, line_blur, path_blur, smeared
 from solver.patches import refine, smooth
 from tests.test_solver_tracking import texture
 
@@ -43,6 +45,33 @@ def source() -> np.ndarray:
 def new_matcher() -> StreakMatcher:
     """One that has learnt nothing yet."""
     return StreakMatcher(6, lambda image, templates, at, affine, grid: refine(image, templates, at, affine, grid, iterations=8))
+
+
+def passing(grain: float, soft_px: float, share: float, step_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """(a calm picture, the next one, into which everything has moved to the left), both grainy and out of focus by soft_px."""
+    rng = np.random.default_rng(2)
+    still = source()
+    still = cv2.GaussianBlur(still, (0, 0), soft_px) if soft_px else still
+    after = line_blur(still, np.array([share * step_px, 0.0]))
+    pair = still[:, 100:500], after[:, 100 + int(step_px) : 500 + int(step_px)]
+    return tuple(smooth(p + rng.normal(0, grain, p.shape).astype(np.float32), 0.7) for p in pair)
+
+
+@pytest.mark.parametrize(("grain", "soft_px"), [(0.0, 0.0), (15.0, 0.0), (2.0, 2.5)])
+def test_a_whip_is_smeared_and_a_fast_pan_is_not(grain, soft_px):
+    step = np.array([-36.0, 0.0])
+    assert smeared(*passing(grain, soft_px, 0.5, 36.0), step) < SMEARED
+    assert smeared(*passing(grain, soft_px, 0.0, 36.0), step) > SMEARED + 0.2
+
+
+def test_one_picture_after_a_calm_one_proves_blur():
+    calm, now = passing(15.0, 0.0, 0.5, 36.0)
+    matcher = new_matcher()
+    matcher.look(now, np.array([-36.0, 0.0]))
+    assert not matcher.proven  # nothing to compare it with
+    matcher.calm(calm)
+    matcher.look(now, np.array([-36.0, 0.0]))
+    assert matcher.proven
 
 
 def test_noise_that_blur_would_hide_is_not_taken_for_blur():

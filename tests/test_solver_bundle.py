@@ -94,11 +94,13 @@ def apply(x, adj, vector):
 
 
 @pytest.mark.parametrize("depth", ["log", "disparity"])
-@pytest.mark.parametrize("varies", [False, True])
-def test_gradient_and_hessian_match_finite_differences(depth, varies):
+@pytest.mark.parametrize(("varies", "races"), [(False, False), (True, False), (False, True), (True, True)])
+def test_gradient_and_hessian_match_finite_differences(depth, varies, races):
     obs, x = make_scene(depth=depth)
     rng = np.random.default_rng(3)
     free = replace(ALL_FREE, focal_varies=varies, focal_prior_log=6.5, focal_prior_sigma=0.3, loss="soft_l1")
+    if races:  # every turn counts as a whip pan
+        free = replace(free, racing_rad=0.0)
     adj = Adjustment(obs, free)
     elongation = 0.5 * rng.normal(size=obs.xy.shape)
     bend = rng.normal(size=obs.xy.shape)
@@ -107,6 +109,7 @@ def test_gradient_and_hessian_match_finite_differences(depth, varies):
     x = apply(replace(x, row_time=0.2), adj, 1e-3 * rng.normal(size=adj.size + 3 * obs.point_count))
     cost, proj = adj.cost(x)
     lin = adj.linearise(x, proj)
+    assert len(adj.racing) == (obs.cam_count - 1 if races else 0)
     analytic = np.r_[lin.gradient, lin.point_gradient.ravel()]
     numeric = np.empty_like(analytic)
     for i in range(len(analytic)):
