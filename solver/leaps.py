@@ -7,7 +7,6 @@ of the picture, in which a shift looks like a part of the turn: only what camera
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from .bundle_model import Observations, Unknowns
 
@@ -16,7 +15,7 @@ LEAP_SIGMA = 0.01  # of the scene's depth per frame that a camera goes on meanwh
 
 def racing_pairs(x: Unknowns, frame_step: np.ndarray, racing_rad: float) -> np.ndarray:
     """Cameras (n,) from which the next one has turned by more than that per frame; frame_step (F - 1,) between neighbours."""
-    turn = Rotation.from_matrix(x.rotation[1:] @ x.rotation[:-1].transpose(0, 2, 1)).magnitude()
+    turn = np.arccos(np.clip((np.einsum("fij,fij->f", x.rotation[1:], x.rotation[:-1]) - 1) / 2, -1, 1))
     return np.nonzero(turn > racing_rad * frame_step)[0]
 
 
