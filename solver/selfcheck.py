@@ -322,7 +322,9 @@ def decide(
             together, needed_share = 1.0, question.needed_share
             if moves and share < BEYOND_DRIFT:
                 together = coherence(view, best.state, rival.state, frames, tracks | jury)
-                needed_share = NEEDED_SHARE if together > SURE_COHERENCE else needed_share
+                # what is left of rows that are read one after the other is alike among neighbours, too
+                sure = together > SURE_COHERENCE and not rival.model.row_time
+                needed_share = NEEDED_SHARE if sure else needed_share
             if together < NEEDED_COHERENCE:
                 # every point's own depth takes up some of its track's drift, so figures alone would speak for a path
                 rival.why = (
