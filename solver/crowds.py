@@ -87,8 +87,8 @@ def with_parts(
     """The reconstruction, or one joined with what else of the bodies belongs to the set, begun under each of the focal lengths.
 
     A false path can fit the far end of a set to within the noise; the rest then passes for a body of its own. Such a body's path
-    fits some of what is at rest, as that of a person hardly does, unless it fits nothing well. Two bodies that
-    one path explains are one.
+    fits some of what is at rest, as that of a person hardly does, unless it fits nothing well. Two bodies that one path explains
+    are one.
     """
     if share_at_rest(view, best, frames, chosen) > HALF:
         return best

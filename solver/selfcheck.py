@@ -307,7 +307,8 @@ def decide(
             figures = f"{100 * share:+.1f} %, {sigmas:+.1f} standard errors"
             # a lens that bends the picture by its first term will hardly do without a second
             needed_sigmas = question.needed_sigmas if best is rivals[0] else min(question.needed_sigmas, NEXT_TERM_SIGMAS)
-            if question.about == "focal" and zoom_change(rival.state, frames) > ZOOM_CHANGE:
+            zooms = rival.model.focal_varies and not best.model.focal_varies
+            if zooms and zoom_change(rival.state, frames) > ZOOM_CHANGE:
                 needed_sigmas = min(needed_sigmas, CLEAR_ZOOM_SIGMAS)
             if question.bend and not rival.model.k2 and share > HINT_SHARE and HINT_SIGMAS < sigmas <= needed_sigmas:
                 bent = bend_deviations(view, rival, frames, solving)

@@ -16,8 +16,8 @@ from .types import DepthMap, Tracks
 PACE_FRAMES = 3  # that tell how a camera moves where it is last known
 COASTING_FRAMES = 6.0  # worth of that motion, which it goes on by before it comes to rest
 POINTS_TOGETHER = 256  # some windows of the adjustment's
-# Below this a track's own estimate of its error is too hopeful (interpolation, lighting, compression).
 WHIP_STEP = 0.05  # of the picture's width from one frame to the next
+# Below this a track's own estimate of its error is too hopeful (interpolation, lighting, compression).
 SIGMA_FLOOR_PX = 0.08
 
 

@@ -66,7 +66,8 @@ def placed(
 
     def go(way: tuple[int, bool]) -> dict[int, Placed]:
         passing = races[way[0]].passing
-        found = _one_way(passing[::-1] if way[1] else passing, matcher, min_ncc, share)[0]
+        onwards = passing[::-1] if way[1] else passing
+        found = _one_way(onwards, _steps(onwards), matcher, min_ncc, share)[0]
         return {passing[len(passing) - 1 - k if way[1] else k].index: there for k, there in found.items()}
 
     gone = dict(zip(ways, each(go, ways), strict=True))
@@ -94,10 +95,11 @@ def shutter(
     if not matcher.share:
         return 0.0
     ways = [way[: LOOKS + 2] for way in ways[:MOST_WAYS]]
+    steps = [_steps(way) for way in ways]
 
     def alike(shares: list[float]) -> np.ndarray:
-        jobs = [(way, share) for share in shares for way in ways]
-        told = list(each(lambda job: _one_way(job[0], matcher, min_ncc, job[1], FEW, LOOKS)[1], jobs))
+        jobs = [(*way, share) for share in shares for way in zip(ways, steps, strict=True)]
+        told = list(each(lambda job: _one_way(job[0], job[1], matcher, min_ncc, job[2], FEW, LOOKS)[1], jobs))
         total = np.zeros(len(shares))
         for n in range(len(ways)):
             looks = told[n :: len(ways)]
@@ -126,16 +128,27 @@ def _step(a: Passing, b: Passing) -> np.ndarray | None:
     return _homography(a.xy[i], b.xy[j])
 
 
+def _steps(passing: list[Passing]) -> list[np.ndarray | None]:
+    """`_step` from each of the frames to the next."""
+    return [_step(a, b) for a, b in pairwise(passing)]
+
+
 def _homography(source: np.ndarray, target: np.ndarray) -> np.ndarray | None:
     return plane_motion(source, target)[0] if len(source) >= FEWEST else None
 
 
 def _one_way(
-    passing: list[Passing], matcher: StreakMatcher, min_ncc: float, share: float, points: int = ENOUGH, most: int | None = None
+    passing: list[Passing],
+    steps: list[np.ndarray | None],
+    matcher: StreakMatcher,
+    min_ncc: float,
+    share: float,
+    points: int = ENOUGH,
+    most: int | None = None,
 ) -> tuple[dict[int, Placed], list[float]]:
     """By place in `passing`, tracks of its first frame (so many points) in the frames after it (`most` of these at most); and how
-    much alike they were in each, times the picture's speed. share: of a frame's time, for which the shutter was open."""
-    steps = [_step(a, b) for a, b in pairwise(passing)]
+    much alike they were in each, times the picture's speed. steps: how the picture moves between them; share: of a frame's time,
+    for which the shutter was open."""
     sharp = passing[0]
     few = np.unique(np.linspace(0, len(sharp.id) - 1, min(len(sharp.id), points)).round().astype(int))
     ids, known = sharp.id[few], sharp.xy[few].astype(np.float64)
