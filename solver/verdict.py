@@ -17,7 +17,8 @@ from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE, Settings, Verdic
 from .view import ShotView, World
 
 MOST_UNJOINED = 0.1  # of the frames: a flash or a passer-by; more is another shot
-AT_ODDS = 0.5  # spread of the network's depth about that of the points
+AT_ODDS = 0.25  # spread of the network's depth about that of the points; half of that and less where the path is right
+EXTREME = 0.025  # share of the points, nearest and farthest, that say no more than the next ones
 MUCH_PARALLAX = 40.0  # times the noise: points' depths are known better from it than a network knows them
 STILL_DEG = 0.02  # a camera that turns by less stands still
 # Patches vary by 4 to 6.4 grey levels of 255 where the exposure falls to an eighth in a shot, by 7.6 and more in other footage.
@@ -56,7 +57,7 @@ def judge(view: ShotView, winner: Contender, evidence: Evidence) -> Verdict:
     noise_px = max(state.scale * float(np.median(view.sigma)), 0.02)
     motion, observable, lines = _of_motion(view, winner, evidence, noise_px)
     distortion, of_lens = _of_lens(view, winner, evidence)
-    depth, of_depth = _of_depth(winner, evidence, noise_px)
+    depth, at_odds, of_depth = _of_depth(winner, evidence, noise_px)
     doubts = in_doubt(view, state.label == LABEL_STATIC, evidence.frame_tracks, evidence.unjoined, evidence.tracked)
     contrast = evidence.tracked.contrast_levels
     faint = 0 < contrast < FAINT_LEVELS
@@ -79,7 +80,7 @@ def judge(view: ShotView, winner: Contender, evidence: Evidence) -> Verdict:
         )
     held_px = winner.held.rms_px
     share_static = float((state.label[evidence.tracks] == LABEL_STATIC).mean())
-    unsure = faint or crowded or (motion == "free" and not observable)
+    unsure = faint or crowded or at_odds or (motion == "free" and not observable)
     status = _status(held_px * 1920 / view.width, share_static, doubts, unsure)
     lines.append(f"Tracks held out of the solve are {held_px:.2f} px off (RMS; along edges, where they may slide, counted less).")
     return Verdict(
@@ -180,24 +181,30 @@ def _of_lens(view: ShotView, winner: Contender, evidence: Evidence) -> tuple[str
     return distortion, lines
 
 
-def _of_depth(winner: Contender, evidence: Evidence, noise_px: float) -> tuple[str, list[str]]:
-    """(what the network's depth did, the same in words)."""
+def _of_depth(winner: Contender, evidence: Evidence, noise_px: float) -> tuple[str, bool, list[str]]:
+    """(what the network's depth did; whether it casts doubt on the path; in words)."""
     name, spread = evidence.depth_name, evidence.depth_spread
     if name is None:
-        return "none", [
+        words = (
             "No depth network was used: where the camera hardly travels, the scene's depth and the focal length are less certain."
-        ]
+        )
+        return "none", False, [words]
     if not winner.model.translation:
-        return "point depths only", []
-    tells_all = evidence.lens.word in ("measured", "given") and evidence.parallax_px > MUCH_PARALLAX * noise_px
-    did = "neutral" if tells_all else "helped"
+        return "point depths only", False, []
+    much = evidence.parallax_px > MUCH_PARALLAX * noise_px
+    did = "neutral" if much and evidence.lens.word in ("measured", "given") else "helped"
     if spread is None:
-        return did, []
-    return did, [
-        f"The depth network ({name}) agrees with the solved points within {100 * spread:.0f} %."
-        if spread < AT_ODDS
-        else f"The depth network ({name}) and the solved points are at odds: do not trust surfaces."
-    ]
+        return did, False, []
+    if spread < AT_ODDS:
+        return did, False, [f"The depth network ({name}) agrees with the solved points within {100 * spread:.0f} %."]
+    words = f"The depth network ({name}) and the solved points are at odds: do not trust surfaces."
+    if much and evidence.lens.word == "measured":  # such a path does not come about by chance: it is the network that errs
+        return did, False, [words]
+    words += (
+        " Either the network fails on this footage, or the camera follows something else than the set. Look at a prop; if it "
+        "slides, draw a mask, or set Motion to Lock-Off (--motion static) if the camera stood still."
+    )
+    return did, True, [words]
 
 
 def _of_tracks(state: State, tracks: np.ndarray, of_the_scene: np.ndarray) -> list[str]:
@@ -266,7 +273,9 @@ def parallax_px(view: ShotView, state: State, frames: np.ndarray, tracks: np.nda
     if not len(rho):
         return 0.0
     # What a rotation can imitate (the shift common to all points) is no parallax
-    return float(np.exp(np.median(world.log_focal)) * extent * np.std(rho))
+    # a few points right before the camera, where a path has put what moves, would stand for all
+    within = np.clip(rho, *np.quantile(rho, [EXTREME, 1 - EXTREME]))
+    return float(np.exp(np.median(world.log_focal)) * extent * np.std(within))
 
 
 def slide_without_rows(view: ShotView, row_time: float) -> float:

@@ -9,6 +9,7 @@ from solver.bundle_model import rotation_exp
 from solver.errors import EXIT_UNSOLVED, HoldfastError
 from solver.pipeline import solve
 from solver.types import LABEL_MOVER, ClipInfo, Settings
+from solver.verdict import _of_depth
 from tests.test_solver_tracking import HEIGHT, WIDTH, texture, warped
 
 FOCAL = 520.0
@@ -165,3 +166,19 @@ def test_a_zoom_on_a_tripod_is_not_taken_for_a_dolly():
     assert found.verdict.motion == "rotation"
     assert np.ptp(found.focal_px) > 100  # the lens, not the camera, goes nearer
     np.testing.assert_allclose(found.focal_px / found.focal_px[0], focal / focal[0], rtol=3e-3)
+
+
+@pytest.mark.parametrize(
+    ("spread", "word", "parallax_px", "doubt"),
+    [(0.1, "weak", 30.0, False), (0.8, "weak", 30.0, True), (0.8, "given", 300.0, True), (0.8, "measured", 300.0, False)],
+)
+def test_a_path_that_the_networks_depth_contradicts_is_doubted(spread, word, parallax_px, doubt):
+    """Unless the path is so long that it has told the lens: then it is the network that errs."""
+    winner = SimpleNamespace(model=SimpleNamespace(translation=True))
+    evidence = SimpleNamespace(
+        depth_name="a network", depth_spread=spread, parallax_px=parallax_px, lens=SimpleNamespace(word=word)
+    )
+    _, doubted, lines = _of_depth(winner, evidence, noise_px=0.1)
+    assert doubted == doubt
+    assert ("do not trust surfaces" in lines[0]) == (spread > 0.25)
+    assert ("Look at a prop" in lines[0]) == doubt
