@@ -26,6 +26,7 @@ FIRST_LENSES = 2  # the shorter ones, which crowds are mostly shot with, before 
 ABOUT = 0.03  # by which the residuals of a reconstruction may be above those of one that has taken much longer
 CROWD = 0.15  # share of movers that can have carried the path along, so that looking for bodies is worth the time
 RESTLESS, RESTLESS_TURN = 0.28, 0.15  # share of tracks not at rest from which it is, too
+AS_SHARP = 1.06  # times the noise of a part that the parts of one set have together; sets joined to people have 1.1 and more
 COMPROMISE = 2.0  # times the noise that residuals have under a path between several bodies
 
 
@@ -105,7 +106,8 @@ def with_parts(
         begun = begun_from(view, settings, frames, both, use_depth, options)
         return resting_on(view, gathered(view, begun, frames, chosen, use_depth), frames, chosen)
 
-    return sharpest(view, [best, *side_by_side(joined, lenses_px)], frames, chosen)
+    whole = [s for s in side_by_side(joined, lenses_px) if s.state.scale < AS_SHARP * best.state.scale]
+    return sharpest(view, [best, *whole], frames, chosen)
 
 
 def sharpest(view: ShotView, those: list[Settled], frames: np.ndarray, chosen: np.ndarray) -> Settled:
