@@ -154,7 +154,7 @@ class Tracker:
                 found = replace(found, affine=found.affine @ moved.affine)
             else:
                 found = self._refine(fine, moved.templates, xy[keep], moved.affine)
-                if self.focus.doubtful:
+                if self.focus.doubtful(moved, xy[keep], fine.shape):
                     found = self.focus.improve(found, moved, xy[keep], fine)
             good = self._trustworthy(found, self.blur.share * longest if fast or slowed else 0.0)
             if by_chance(found.xy[good], moved.xy[good], len(live.id)):
