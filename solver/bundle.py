@@ -27,7 +27,6 @@ from .bundle_model import (
     project,
     step,
 )
-from .damping import after_gain, after_refusal
 from .leaps import leap_priors, racing_pairs
 
 BEHIND_PENALTY = 1e3
@@ -135,10 +134,6 @@ class _Linear:
     cross_key: np.ndarray  # (2, 3, D)
     point: np.ndarray  # (P, 3, 3)
     point_gradient: np.ndarray  # (P, 3)
-
-    def length(self, d_all: np.ndarray, d_point: np.ndarray) -> float:
-        """Square of a step's length (N,) and (P, 3), as the damping measures it."""
-        return float(np.diag(self.camera) @ d_all**2 + np.einsum("pii,pi->", self.point, d_point**2))
 
 
 class Adjustment:
@@ -374,7 +369,6 @@ class Adjustment:
             accepted = False
             for attempt in range(8):  # noqa: B007  (read below)
                 solved = self.solve_damped(lin, damping)
-                rise = slope = np.inf
                 if solved is not None:
                     d_all, d_point = solved
                     trial = step(
@@ -386,18 +380,17 @@ class Adjustment:
                         self.free,
                     )
                     trial_cost, trial_proj = self.cost(trial)
-                    rise = trial_cost - cost
-                    slope = -float(lin.gradient @ d_all + (lin.point_gradient * d_point).sum())
                     if np.isfinite(trial_cost) and trial_cost < cost:
                         accepted = True
                         break
-                damping = after_refusal(damping, slope, rise)
+                damping = max(damping * 8, 1e-8)
             if not accepted:
                 done = True
                 break
-            gain = -rise / max(cost, 1e-12)
-            damping = after_gain(damping, -rise, 0.5 * (slope + damping * lin.length(d_all, d_point)), attempt > 0)
+            gain = (cost - trial_cost) / max(cost, 1e-12)
             x, cost, proj = trial, trial_cost, trial_proj
+            if attempt == 0:  # a level that was just found too low is not tried again at once
+                damping = max(damping / 10, 1e-10)
             if progress is not None:
                 progress(used, max_iterations)
             # Along a flat valley (focal length against depth) a damped step gains little however far there is to go
