@@ -14,17 +14,21 @@ from solver.view import ShotView
 WIDTH, HEIGHT, FRAMES, POINTS = 640, 360, 40, 500
 
 
-def walk(zoom: float, noise_px: float, seed: int, steps: float = 1.0) -> ShotView:
+ROOM = (2.5, 4.0, 5.0)  # how far its walls are
+SHALLOW = (3.6, 4.0, 4.2)
+
+
+def walk(zoom: float, noise_px: float, seed: int, steps: float = 1.0, room: tuple = ROOM, forth: float = 0.7) -> ShotView:
     """A camera in the hand that walks into a room, the lens 500 px long at first and `zoom` times as long at the end; tracks are
-    some times noisier than they know. steps: 0 for a tripod."""
+    some times noisier than they know. steps: 0 for a tripod; forth: how far it walks, back if negative."""
     rng = np.random.default_rng(seed)
     s = np.linspace(0, 1, FRAMES)
     shake = np.cumsum(rng.normal(0, 0.002, (FRAMES, 3)), axis=0)
     rotation = Rotation.from_rotvec(shake + np.outer(s, [0.01, 0.03, 0.0])).as_matrix()
-    centre = steps * (np.outer(s, [0.1, 0.02, 0.7]) + np.cumsum(rng.normal(0, 0.004, (FRAMES, 3)), axis=0))
+    centre = steps * (np.outer(s, [0.1, 0.02, forth]) + np.cumsum(rng.normal(0, 0.004, (FRAMES, 3)), axis=0))
     focal_px = 500 * zoom ** (s * s * (3 - 2 * s))
     u, v = rng.uniform(-0.66, 0.66, POINTS), rng.uniform(-0.37, 0.37, POINTS)
-    depth = rng.choice([2.5, 4.0, 5.0], POINTS) * rng.uniform(0.9, 1.1, POINTS)
+    depth = rng.choice(room, POINTS) * rng.uniform(0.9, 1.1, POINTS)
     points = np.c_[u, v, np.ones(POINTS)] * depth[:, None]
     q = np.einsum("fij,pfj->pfi", rotation, points[:, None] - centre)
     xy = focal_px[:, None] * q[..., :2] / q[..., 2:] + noise_px * rng.normal(size=(POINTS, FRAMES, 2))
@@ -55,6 +59,24 @@ def test_a_zoom_while_walking_is_one_in_grain_too(zoom, noise_px, seed):
     settled, frames, chosen = both_lenses(view, seed)
     assert best_of(view, settled, frames, chosen).model.focal_varies
     assert sharpest(view, settled, frames, chosen).model.focal_varies
+
+
+@pytest.mark.parametrize(("zoom", "noise_px", "forth"), [(1.5, 0.5, 0.2), (1.5, 0.5, 0.7), (1.2, 0.5, 0.4), (1.2, 0.5, -0.3)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_zoom_in_a_shallow_room_is_no_walk_towards_a_wall(zoom, noise_px, forth, seed):
+    """The walk presses the room flat and explains all but a hundredth of what the zoom does."""
+    view = walk(zoom, noise_px, seed, room=SHALLOW, forth=forth)
+    settled, frames, chosen = both_lenses(view, seed)
+    assert best_of(view, settled, frames, chosen).model.focal_varies
+    assert sharpest(view, settled, frames, chosen).model.focal_varies
+
+
+@pytest.mark.parametrize("forth", [1.2, -0.3])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_walk_in_a_shallow_room_is_no_zoom(forth, seed):
+    view = walk(1.0, 0.9, seed, room=SHALLOW, forth=forth)
+    settled, frames, chosen = both_lenses(view, seed)
+    assert not best_of(view, settled, frames, chosen).model.focal_varies
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
