@@ -26,31 +26,31 @@ EVERY_FRAMES = 4  # a picture in focus takes the place of the last one
 SAMPLES = 80  # points that tell how blurred a picture is
 FEWEST = 20
 CLEARLY = 0.002  # more alike, in the mean
-LOCAL_PX = 8  # of the coarse picture, which detail around a point is told by
+LOCAL_PX, LOCAL_CELLS = 8, 1.5  # cells of the coarse picture, and how many of them (a deviation) tell the detail around a point
 FADES = 0.8  # of what a point has told before about whether it becomes sharper or softer
 SHARPER, SOFTER = 0, 1
 
 
-def detail(coarse: np.ndarray) -> float:
-    """How much of a picture (H, W) uint8 is fine detail: its curvature over that of the picture at a quarter of its size."""
-    fine, large = (cv2.meanStdDev(c)[1].item() for c in _curvatures(coarse))
-    return fine / max(large, 1.0)
-
-
-def _curvatures(coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of a picture, and of it at a quarter of its size."""
+def curvatures(coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of a picture (H, W) uint8, and of it at a quarter of its size."""
     small = cv2.resize(coarse, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     return tuple(cv2.Laplacian(p, cv2.CV_16S, ksize=1) for p in (coarse, small))
 
 
-def local_detail(coarse: np.ndarray) -> np.ndarray:
+def detail(fine: np.ndarray, large: np.ndarray) -> float:
+    """How much of a picture is fine detail: its curvature over that of the picture at a quarter of its size."""
+    fine_spread, large_spread = (cv2.meanStdDev(c)[1].item() for c in (fine, large))
+    return fine_spread / max(large_spread, 1.0)
+
+
+def local_detail(fine: np.ndarray, large: np.ndarray) -> np.ndarray:
     """The same around every place, (H / LOCAL_PX, W / LOCAL_PX)."""
-    size = tuple(max(n // LOCAL_PX, 1) for n in coarse.shape[::-1])
-    fine, large = (
-        cv2.GaussianBlur(cv2.resize(c.astype(np.float32) ** 2, size, interpolation=cv2.INTER_AREA), (0, 0), 1.5)
-        for c in _curvatures(coarse)
+    size = tuple(max(n // LOCAL_PX, 1) for n in fine.shape[::-1])
+    fine_power, large_power = (
+        cv2.GaussianBlur(cv2.resize(c.astype(np.float32) ** 2, size, interpolation=cv2.INTER_AREA), (0, 0), LOCAL_CELLS)
+        for c in (fine, large)
     )
-    return np.sqrt(fine / np.maximum(large, 1.0))
+    return np.sqrt(fine_power / np.maximum(large_power, 1.0))
 
 
 @dataclass
@@ -95,8 +95,9 @@ class FocusWatch:
 
     def look(self, coarse: np.ndarray) -> None:
         """Take the picture of the moment (H, W) uint8."""
-        self.details.append(detail(coarse))
-        self._local = local_detail(coarse)
+        curved = curvatures(coarse)
+        self.details.append(detail(*curved))
+        self._local = local_detail(*curved)
 
     def doubtful(self, moved: Live, xy: np.ndarray, shape: tuple[int, int]) -> bool:
         """Whether some of the picture of the moment, of this shape, may be more blurred, or less, than in the one in focus.

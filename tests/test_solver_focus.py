@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from solver.focus import BLURS_PX, FocusWatch, detail
+from solver.focus import BLURS_PX, FocusWatch, curvatures, detail
 from solver.live import Live
 from solver.patches import PatchGrid, make_templates, refine, smooth
 from solver.tracking import track_clip
@@ -31,9 +31,9 @@ def sharp_picture(seed: int) -> np.ndarray:
 
 def test_detail_tells_blur_from_light():
     picture = sharp_picture(4)
-    sharp = detail(picture)
-    assert detail((0.6 * picture).astype(np.uint8)) == pytest.approx(sharp, rel=0.05)
-    less = [detail(blurred(picture, b)) for b in (0.7, 1.2, 2.0)]
+    sharp = detail(*curvatures(picture))
+    assert detail(*curvatures((0.6 * picture).astype(np.uint8))) == pytest.approx(sharp, rel=0.05)
+    less = [detail(*curvatures(blurred(picture, b))) for b in (0.7, 1.2, 2.0)]
     assert less[0] < 0.8 * sharp and less[0] > less[1] > less[2]
 
 
