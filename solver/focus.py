@@ -113,7 +113,7 @@ class FocusWatch:
         _, rows, its = np.intersect1d(moved.id, self._sharp.id, assume_unique=True, return_indices=True)
         if len(rows) < FEWEST:
             return False
-        change = self._around(xy[rows], shape) / np.maximum(self._sharp.around[its], 1e-6)
+        change = self._change(its, xy[rows], shape)
         return max((change < LESS_DETAIL).mean(), (change > 1 / LESS_DETAIL).mean()) > SOME
 
     def improve(self, found: Refined, moved: Live, xy: np.ndarray, fine: np.ndarray) -> Refined:
@@ -129,7 +129,7 @@ class FocusWatch:
         def match(step: int, some: np.ndarray) -> Refined:
             return self._match(step, its[some], xy[rows[some]], start[some], fine)
 
-        self._step_on(match, its)
+        self._step_on(match, its, self._change(its, xy[rows], fine.shape))
         out = Refined(*(getattr(found, f.name).copy() for f in fields(Refined)))
         for side, step in enumerate(self.steps):
             mine = np.flatnonzero(self._sides(its) == side)
@@ -141,9 +141,9 @@ class FocusWatch:
             out.affine[at] = there.affine @ sharp.affine[its[mine]]
         return out
 
-    def _step_on(self, match: Callable[[int, np.ndarray], Refined], its: np.ndarray) -> None:
+    def _step_on(self, match: Callable[[int, np.ndarray], Refined], its: np.ndarray, change: np.ndarray) -> None:
         """How blurred the picture of the moment is on either side, told by some of the tracks (n,) `its`, and what those tell of
-        the side that each of them is on."""
+        the side that each of them is on. change (n,): of the detail around them."""
         leans = self._sharp.leans[its]
         sides = self._sides(its)
         every = max(len(its) // SAMPLES, 1)
@@ -160,6 +160,9 @@ class FocusWatch:
             before = self.steps[side]
             if mine.sum() < FEWEST:
                 self.steps[side] = 0
+                continue
+            if sign * (np.median(change[some[mine]]) - 1) > 0:  # in noise blur makes pictures more alike, too
+                self.steps[side] -= int(np.sign(before))
                 continue
             near = [s for s in (before - 1, before, before + 1) if abs(s) < len(BLURS_PX) and s * sign >= 0]
             level = [float(np.median(how_alike(s)[mine])) for s in near]
@@ -184,6 +187,10 @@ class FocusWatch:
         if good and (sharp is None or index - sharp.index >= EVERY_FRAMES):
             around, leans = self._around(live.xy, fine.shape), np.zeros(len(live.id))
             self._sharp = Sharp(index, fine, self.details[-1], live.id, live.xy, live.affine, around, leans)
+
+    def _change(self, its: np.ndarray, xy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Times as much detail as the sharp picture has around its tracks (n,) there is around places (n, 2) of this one."""
+        return self._around(xy, shape) / np.maximum(self._sharp.around[its], 1e-6)
 
     def _around(self, xy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Detail around places (n, 2) of the picture of the moment, of this shape."""
