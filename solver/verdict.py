@@ -17,7 +17,7 @@ from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE, Settings, Verdic
 from .view import ShotView, World
 
 MOST_UNJOINED = 0.1  # of the frames: a flash or a passer-by; more is another shot
-AT_ODDS = 0.25  # spread of the network's depth about that of the points; half of that and less where the path is right
+AT_ODDS = 0.25  # spread of the network's depth about that of the points; where the path was right it was 0.18 at most
 EXTREME = 0.025  # share of the points, nearest and farthest, that say no more than the next ones
 MUCH_PARALLAX = 40.0  # times the noise: points' depths are known better from it than a network knows them
 STILL_DEG = 0.02  # a camera that turns by less stands still
