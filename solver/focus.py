@@ -173,9 +173,13 @@ class FocusWatch:
         self._sharp.leans[its[some]] = FADES * leans[some] + tells
 
     def _sides(self, its: np.ndarray) -> np.ndarray:
-        """Which side each of the sharp picture's tracks (n,) is on; those that have told nothing yet on that of most."""
+        """Which side each of the sharp picture's tracks (n,) is on: all on one, where few seem to be on the other; those that
+        have told nothing yet on that of most."""
         leans = self._sharp.leans[its]
-        most = SHARPER if (leans > 0).sum() > (leans < 0).sum() else SOFTER
+        each = (leans > 0).sum(), (leans < 0).sum()
+        most = SHARPER if each[SHARPER] > each[SOFTER] else SOFTER
+        if min(each) < SOME * sum(each):
+            return np.full(len(its), most)
         return np.where(leans == 0, most, np.where(leans > 0, SHARPER, SOFTER))
 
     def keep(self, index: int, fine: np.ndarray, live: Live) -> None:
