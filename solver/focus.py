@@ -90,7 +90,7 @@ class FocusWatch:
 
     @property
     def lost(self) -> bool:
-        """Whether something of the picture of the moment is as blurred as it was not in the one in focus, or as sharp."""
+        """Whether something is more blurred in the picture of the moment than in the one in focus, or sharper."""
         return any(self.steps)
 
     def look(self, coarse: np.ndarray) -> None:
@@ -110,7 +110,7 @@ class FocusWatch:
             return False
         if self.details[-1] < LESS_DETAIL * self._sharp.detail:
             return True
-        _, rows, its = np.intersect1d(moved.id, self._sharp.id, assume_unique=True, return_indices=True)
+        rows, its = self._in_both(moved)
         if len(rows) < FEWEST:
             return False
         change = self._change(its, xy[rows], shape)
@@ -120,7 +120,7 @@ class FocusWatch:
         """Places (as `found` by the tracks' own looks) of tracks that the sharp picture shows, as it would show them if it were
         as blurred. moved: the tracks in the frame before; xy (n, 2): about where they are now."""
         sharp = self._sharp
-        _, rows, its = np.intersect1d(moved.id, sharp.id, assume_unique=True, return_indices=True)
+        rows, its = self._in_both(moved)
         if len(rows) < FEWEST:
             self.steps = [0, 0]
             return found
@@ -130,9 +130,12 @@ class FocusWatch:
             return self._match(step, its[some], xy[rows[some]], start[some], fine)
 
         self._step_on(match, its, self._change(its, xy[rows], fine.shape))
+        if not self.lost:
+            return found
+        sides = self._sides(its)
         out = Refined(*(getattr(found, f.name).copy() for f in fields(Refined)))
         for side, step in enumerate(self.steps):
-            mine = np.flatnonzero(self._sides(its) == side)
+            mine = np.flatnonzero(sides == side)
             if not step or not len(mine):
                 continue
             there, at = match(step, mine), rows[mine]
@@ -161,7 +164,8 @@ class FocusWatch:
             if mine.sum() < FEWEST:
                 self.steps[side] = 0
                 continue
-            if sign * (np.median(change[some[mine]]) - 1) > 0:  # in noise blur makes pictures more alike, too
+            # in noise blur makes pictures more alike, too: what is softer shows less detail, what is sharper more
+            if sign * (np.median(change[some[mine]]) - 1) > 0:
                 self.steps[side] -= int(np.sign(before))
                 continue
             near = [s for s in (before - 1, before, before + 1) if abs(s) < len(BLURS_PX) and s * sign >= 0]
@@ -191,6 +195,10 @@ class FocusWatch:
         if good and (sharp is None or index - sharp.index >= EVERY_FRAMES):
             around, leans = self._around(live.xy, fine.shape), np.zeros(len(live.id))
             self._sharp = Sharp(index, fine, self.details[-1], live.id, live.xy, live.affine, around, leans)
+
+    def _in_both(self, moved: Live) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (n,) of the tracks that the sharp picture shows as well, and their rows there."""
+        return np.intersect1d(moved.id, self._sharp.id, assume_unique=True, return_indices=True)[1:]
 
     def _change(self, its: np.ndarray, xy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Times as much detail as the sharp picture has around its tracks (n,) there is around places (n, 2) of this one."""

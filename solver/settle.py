@@ -102,10 +102,9 @@ def zoom_change(state: State, frames: np.ndarray) -> float:
 
 
 def zoom_discount(settled: Settled, frames: np.ndarray) -> float:
-    """What counts of what a reconstruction explains: less where only a zoom explains it."""
-    if not settled.model.focal_varies:
-        return 1.0
-    return 1.0 if zoom_change(settled.state, frames) > ZOOM_CHANGE else ZOOM_DISCOUNT
+    """What counts of what a reconstruction explains: less where a zoom explains it that may be none."""
+    doubtful = settled.model.focal_varies and zoom_change(settled.state, frames) <= ZOOM_CHANGE
+    return ZOOM_DISCOUNT if doubtful else 1.0
 
 
 def base_model(view: ShotView, settings: Settings, started, use_depth: bool) -> Model:

@@ -272,9 +272,9 @@ def parallax_px(view: ShotView, state: State, frames: np.ndarray, tracks: np.nda
     rho = world.rho[use]
     if not len(rho):
         return 0.0
-    # What a rotation can imitate (the shift common to all points) is no parallax
-    # a few points right before the camera, where a path has put what moves, would stand for all
+    # A few points right before the camera, where a path has put what moves, would stand for all
     within = np.clip(rho, *np.quantile(rho, [EXTREME, 1 - EXTREME]))
+    # What a rotation can imitate (the shift common to all points) is no parallax
     return float(np.exp(np.median(world.log_focal)) * extent * np.std(within))
 
 
