@@ -22,7 +22,8 @@ MOVERS_TELL = (0.06, 0.8)  # share of movers from which, and up to which, starti
 LEVEL = 0.05  # of what the best explains: as good
 SAME_MOVERS = 0.02  # share of the tracks that changed sides in a round up to which the next brings nothing new
 IN_COMMON = 0.02  # share of the picture that the paths of two parts of the set both fit
-FIRST_LENSES = 2  # the shorter ones, which crowds are mostly shot with, before the rest is tried
+FIRST_LENSES = 2  # those near the one under which a turn explains most, or the shorter ones, before the rest is tried,
+WAYS_AT_ONCE = 2  # the nearest first: where it finds the set, others are not asked
 ABOUT = 0.03  # by which the residuals of a reconstruction may be above those of one that has taken much longer
 CROWD = 0.15  # share of movers that can have carried the path along, so that looking for bodies is worth the time
 RESTLESS, RESTLESS_TURN = 0.28, 0.15  # share of tracks not at rest from which it is, too
@@ -54,6 +55,9 @@ def freed_of_movers(
         return found, [resting_on(view, body, frames, chosen) for body in found[:1]]
 
     lenses = sorted({o.focal_px for o in travellers(view, settings, use_depth)}) if options.focal_free else [options.focal_px]
+    if turning:
+        turned = np.median(turning[0].state.world.log_focal[frames])
+        lenses.sort(key=lambda focal_px: abs(np.log(focal_px) - turned))
     resting = [rest for turn in turning for rest in resting_under(view, turn, frames, chosen)]
     unturned = [
         partial(from_what_rests, view, settings, rest, frames, chosen, use_depth, replace(options, focal_px=focal_px))
@@ -61,11 +65,14 @@ def freed_of_movers(
         for rest in resting
     ]
     first_ways = FIRST_LENSES * len(resting)
-    begun = side_by_side(lambda way: way(), unturned[:first_ways])
-    first = sharpest(view, [lead, *begun], frames, chosen)
-    clean = first is not lead and first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
-    if clean and share_at_rest(view, first, frames, chosen) > HALF:
-        return first  # nothing else can be larger
+    begun: list[Settled] = []
+    clean = False
+    for at in range(0, first_ways, WAYS_AT_ONCE):
+        begun += side_by_side(lambda way: way(), unturned[at : min(at + WAYS_AT_ONCE, first_ways)])
+        first = sharpest(view, [lead, *begun], frames, chosen)
+        clean = first is not lead and first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
+        if clean and share_at_rest(view, first, frames, chosen) > HALF:
+            return first  # nothing else can be larger
     guess = first if clean else lead
     further = [] if clean else unturned[first_ways:]  # clean under one lens: no need of others
     (found, largest), *others = side_by_side(

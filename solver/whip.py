@@ -97,22 +97,25 @@ def shutter(
     ways = [way[: LOOKS + 2] for way in ways[:MOST_WAYS]]
     steps = [_steps(way) for way in ways]
 
+    told: dict[float, list[list[float]]] = {}  # by share, how much alike each way's frames are
+
     def alike(shares: list[float]) -> np.ndarray:
-        jobs = [(*way, share) for share in shares for way in zip(ways, steps, strict=True)]
-        told = list(each(lambda job: _one_way(job[0], job[1], matcher, min_ncc, job[2], FEW, LOOKS)[1], jobs))
+        jobs = [(*way, share) for share in shares if share not in told for way in zip(ways, steps, strict=True)]
+        fresh = list(each(lambda job: _one_way(job[0], job[1], matcher, min_ncc, job[2], FEW, LOOKS)[1], jobs))
+        for at in range(0, len(jobs), len(ways)):
+            told[jobs[at][2]] = fresh[at : at + len(ways)]
         total = np.zeros(len(shares))
-        for n in range(len(ways)):
-            looks = told[n :: len(ways)]
+        for looks in zip(*(told[share] for share in shares), strict=True):
             common = min(len(those) for those in looks)
             total += [sum(those[:common]) for those in looks]
         return total
 
     best = SHUTTERS[1 + int(np.argmax(alike(list(SHUTTERS[1:]))))]
     for _ in range(2):
-        less, here, more = alike([best - FINER, best, best + FINER])
+        less, here, more = alike([round(best + k * FINER, 6) for k in (-1, 0, 1)])
         if here > max(less, more):
             return best + FINER * float(more - less) / (2 * (2 * here - less - more))
-        best += FINER * float(np.sign(more - less))
+        best = round(best + FINER * float(np.sign(more - less)), 6)
     return best
 
 
