@@ -25,6 +25,7 @@ NO_WORSE = 1.02  # up to which one that does not zoom explains all that a zoom d
 BENDS = 0.7  # down to which a lens that bends the picture brings it, where it does
 TURNS = 2.0  # up to which turning alone may be all there is: other lenses change nothing
 TRAVELS = 3.0  # from which the camera travels,
+PLAIN = 4.0  # from which other lenses are not asked where one path explains everything,
 FAR = 5.0  # and from which its parallax is there for everybody to see
 
 
@@ -91,7 +92,7 @@ def plain(heats: list[Started], frames: np.ndarray) -> bool:
     """Whether one path explains everything and a turn next to nothing: another lens would hardly lead elsewhere, unless it has
     become longer on the way."""
     moving, turning = by_motion(heats)
-    if not (moving and turning) or moving[0].cost > CLEAN_COST / 2 or _ratio(turning[0], moving[0]) < FAR:
+    if not (moving and turning) or moving[0].cost > CLEAN_COST / 2 or _ratio(turning[0], moving[0]) < PLAIN:
         return False
     return _lengthened(moving[0], frames) < NEAR_FOCAL
 
