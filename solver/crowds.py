@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -75,11 +76,38 @@ def freed_of_movers(
             return first  # nothing else can be larger
     guess = first if clean else lead
     further = [] if clean else unturned[first_ways:]  # clean under one lens: no need of others
+    if lead.model.focal_varies and zoom_discount(lead, frames) == 1:
+        further += while_zooming(view, settings, lead, frames, chosen, use_depth, options, lenses[:FIRST_LENSES])
     (found, largest), *others = side_by_side(
         lambda way: way(), [partial(singled_out, guess, clean), partial(refined, guess), *further]
     )
     best = sharpest(view, [*begun, *largest, *others], frames, chosen)
     return with_parts(view, settings, best, found, frames, chosen, use_depth, [options.focal_px, *lenses[:FIRST_LENSES]])
+
+
+def while_zooming(
+    view: ShotView,
+    settings: Settings,
+    lead: Settled,
+    frames: np.ndarray,
+    chosen: np.ndarray,
+    use_depth: bool,
+    options: StartOptions,
+    lenses_px: list[float],
+) -> list[Callable[[], Settled]]:
+    """Ways to begin anew with a lens that zooms, as `lead`'s clearly does: from what rests under it, with each of the focal
+    lengths at first (its own may have held it to a false path), and from the largest body."""
+    zooming = replace(options, focal_varies=True)
+    at_rest = chosen & (lead.state.label == LABEL_STATIC)
+
+    def largest() -> Settled:
+        return resting_on(view, bodies(view, settings, lead, frames, chosen, use_depth, zooming)[0], frames, chosen)
+
+    ways = [
+        partial(from_what_rests, view, settings, at_rest, frames, chosen, use_depth, replace(zooming, focal_px=focal_px))
+        for focal_px in lenses_px
+    ]
+    return [*ways, largest]
 
 
 def with_parts(

@@ -24,13 +24,15 @@ SET, PEOPLE = 160, 340
 
 @dataclass(frozen=True)
 class Staging:
-    """Metres (and radians, for the bend): how far the camera goes, the room's depths, what people do."""
+    """Metres (and radians, for the bend): how far the camera goes, the room's depths, what people do; zoom: times as long the
+    lens is in the end as at first."""
 
     camera_way: tuple[float, float, float] = (0.25, 0.02, 0.05)
     room_depth: tuple[float, float] = (4.0, 9.0)
     people_way: tuple[float, float, float] = (0.12, 0.0, 0.02)
     sway: float = 0.03
     bend: float = 0.06
+    zoom: float = 1.0
 
 
 def shot_with_people(
@@ -64,7 +66,8 @@ def shot_with_people(
         bodies.append(np.einsum("fij,nj->nfi", swung, local + [0, 0.8, 0]) + middle - [0, 0.8, 0] + sway)
     points = np.concatenate([points, *bodies])
     q = np.einsum("fij,nfj->nfi", rotation, points - centre)
-    xy = FOCAL * q[..., :2] / q[..., 2:] + rng.normal(0, 0.08, (*q.shape[:2], 2))
+    focal = FOCAL * staging.zoom ** (t[:, None] - 0.5)
+    xy = focal * q[..., :2] / q[..., 2:] + rng.normal(0, 0.08, (*q.shape[:2], 2))
     inside = (np.abs(xy) < [WIDTH / 2 - 5, HEIGHT / 2 - 5]).all(-1)
     keep = inside.sum(1) >= 12
     track, frame = np.nonzero(inside[keep])
@@ -87,11 +90,11 @@ def rotation_error_deg(found: np.ndarray, true: np.ndarray) -> float:
     return float(np.sqrt(np.mean(angle**2)))
 
 
-def led_astray(view: ShotView, focal_px: float, seed: int):
+def led_astray(view: ShotView, focal_px: float, seed: int, zooms: bool = False):
     """(a first reconstruction, its frames, its tracks) of one start without depth."""
     frames = start_frames(view, 12, False)
     chosen = choose_tracks(view, frames, 320, np.ones(view.tracks.track_count, bool), seed)
-    first = start(view, frames, chosen, StartOptions(focal_px, use_depth=False), seed)
+    first = start(view, frames, chosen, StartOptions(focal_px, focal_varies=zooms, use_depth=False), seed)
     return settle(view, Settings(seed=seed), first, frames, chosen, False), frames, chosen
 
 
@@ -129,6 +132,29 @@ def test_what_a_turn_explains_frees_a_path_of_people_who_hardly_move():
     assert rotation_error_deg(freed.state.world.rotation[frames], true[frames]) < 0.02
     assert (freed.state.label[chosen & (whom == 0)] == LABEL_STATIC).mean() > 0.95
     assert (freed.state.label[chosen & (whom > 0)] == LABEL_STATIC).mean() < 0.02
+
+
+@pytest.mark.parametrize("seed", [1, 3, 7])
+def test_a_zoom_on_a_crowd_is_freed_of_the_people(seed):
+    view, true, whom = shot_with_people(seed, 250, 250, Staging(zoom=1.4))
+    pulled, frames, chosen = led_astray(view, 0.5 * FOCAL, seed, zooms=True)
+    assert rotation_error_deg(pulled.state.world.rotation[frames], true[frames]) > 0.3
+    freed = freed_of_movers(view, Settings(seed=seed), [pulled], frames, chosen, False)
+    assert rotation_error_deg(freed.state.world.rotation[frames], true[frames]) < 0.02
+    focal_px = np.exp(freed.state.world.log_focal[frames])
+    assert np.allclose(focal_px[[0, -1]], FOCAL * np.sqrt([1 / 1.4, 1.4]), rtol=0.02)
+    assert (freed.state.label[chosen & (whom > 0)] == LABEL_STATIC).mean() < 0.02
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+def test_no_zoom_is_made_of_what_people_do(seed):
+    view, true, _ = shot_with_people(seed, 200, 320)
+    pulled, frames, chosen = led_astray(view, 1.2 * FOCAL, seed, zooms=True)
+    assert pulled.model.focal_varies
+    assert rotation_error_deg(pulled.state.world.rotation[frames], true[frames]) > 1.0
+    freed = freed_of_movers(view, Settings(seed=seed), [pulled], frames, chosen, False)
+    assert np.ptp(freed.state.world.log_focal[frames]) < 1e-9
+    assert rotation_error_deg(freed.state.world.rotation[frames], true[frames]) < 0.02
 
 
 @pytest.mark.slow
