@@ -60,9 +60,9 @@ def built_once(places, monkeypatch):
         monkeypatch.setattr(scenes, name, copy_of(place))
 
 
-@pytest.mark.parametrize("name", list(shots.KINDS))
+@pytest.mark.parametrize("name", [*shots.KINDS, *shots.MIXED])
 def test_every_kind_moves_as_it_says(name, built_once):
-    kind = shots.KINDS[name]
+    kind = shots.ALL_KINDS[name]
     count = 48
     place, path = kind.make(count, np.random.default_rng(3), 3)
     views = [path(float(t)) for t in range(count)]
@@ -73,7 +73,7 @@ def test_every_kind_moves_as_it_says(name, built_once):
     turned = max(metrics.rotation_angle_deg(poses[0, :3, :3].T @ p) for p in poses[:, :3, :3])
     assert (travelled > 1e-9) == (kind.motion == "free")
     assert (turned > 1e-6) == (kind.motion != "static")
-    assert (len(place.movers) > 0) == (name in ("lockoff", "actors", "traffic"))
+    assert (len(place.movers) > 0) == (name in ("lockoff", "actors", "traffic", "actors_zoom", "following"))
     assert place.scene.items
     if name == "whip_pan":
         steps = metrics.rotation_angle_deg(np.einsum("nji,njk->nik", poses[:-1, :3, :3], poses[1:, :3, :3]))

@@ -26,7 +26,7 @@ from pathlib import Path
 from tests.bench import metrics, own_tracks, peers, phone, tables, worn
 from tests.bench.footage import CLIPS, clips_in, length_of, own_movie, without_exact_points
 from tests.bench.layers import FOCUS
-from tests.bench.shots import ALL_KINDS, CACHE, KINDS, ROOT, SWEEP, Shot, mask_folder, rendered_apart
+from tests.bench.shots import ALL_KINDS, CACHE, KINDS, MIXED, ROOT, SWEEP, Shot, mask_folder, rendered_apart
 
 VERDICT_KEYS = ("status", "motion", "focal", "focal_range_px", "distortion", "depth", "error_px", "summary")
 FULL, QUICK = ((1280, 720), 72), ((640, 360), 48)
@@ -37,8 +37,9 @@ def choose_shots(name: str, size: tuple[int, int], count: int, seed: int, folder
     if "+" in name and not Path(name).is_file():
         name, _, how = name.partition("+")
         return worn_shots(choose_shots(name, size, count, seed, folder), how)
-    if name in ALL_KINDS or name == "sweep":
-        wanted = [name] if name in ALL_KINDS else [*SWEEP]
+    groups = {"sweep": SWEEP, "mixed": MIXED}
+    if name in ALL_KINDS or name in groups:
+        wanted = [name] if name in ALL_KINDS else [*groups[name]]
         return [rendered_apart(kind, size, count, seed, lambda text: print("  " + text, flush=True)) for kind in wanted]
     if name in ("clips", "real") or name.startswith(("clips/", "real/")):
         there = clips_in(folder)
@@ -50,9 +51,8 @@ def choose_shots(name: str, size: tuple[int, int], count: int, seed: int, folder
         return found
     if Path(name).is_file():
         return [own_movie(Path(name))]
-    sys.exit(
-        f"bench: there is no shot '{name}'. Shots: {', '.join(KINDS)}, sweep, clips, real, clips/NAME, real/NAME, or a movie."
-    )
+    known = f"{', '.join(KINDS)}, sweep, mixed, clips, real, clips/NAME, real/NAME, or a movie"
+    sys.exit(f"bench: there is no shot '{name}'. Shots: {known}.")
 
 
 def worn_shots(shots: list[Shot], how: str) -> list[Shot]:

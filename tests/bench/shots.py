@@ -217,7 +217,41 @@ SWEEP: dict[str, Kind] = {
     )
     for pct in SWEEP_PCT
 }
-ALL_KINDS = KINDS | SWEEP
+
+
+def _actors_zoom(n, rng, seed):
+    place = scenes.room(seed)
+    for x, turn in ((-0.5, -1.2), (0.6, -2.0)):
+        place.movers.append(Person(rng, standing((x, 1.4), turn, 0.14, rng), place.next_mover_id(), stride=0.0))
+    return place, moving([-0.3, -0.7, 1.5], [0.2, -0.6, 1.5], place.focus, n, 0.8, rng, 0.004, 0.2, end_focal=1.15)
+
+
+def _following(n, rng, seed):
+    place = scenes.street(seed)
+    place.movers.append(Person(rng, straight((0.2, 0.2), (0.0, 0.055)), place.next_mover_id()))
+    far = place.focus + np.array([0, 30, 0])
+    return place, moving([0.3, -2.2, 1.6], [0.2, 0.4, 1.6], far, n, 0.85, rng, 0.015, 0.5)
+
+
+def _dolly_zoom(n, rng, seed):
+    place = scenes.room(seed)
+    return place, moving([0.1, -1.4, 1.5], [0.0, 0.3, 1.5], place.focus, n, 1.1, rng, 0.003, 0.1, end_focal=0.62)
+
+
+def _running(n, rng, seed):
+    place = scenes.street(seed)
+    far = place.focus + np.array([0, 20, 0])
+    return place, moving([0.3, -3.0, 1.6], [0.6, 1.5, 1.6], far, n, 0.8, rng, 0.03, 2.2)
+
+
+# Only when asked for (`--shots mixed`): several of the above at once.
+MIXED: dict[str, Kind] = {
+    "actors_zoom": Kind("zoom on actors", _actors_zoom, focal_determined=False),
+    "following": Kind("following somebody", _following, focal_determined=False),
+    "dolly_zoom": Kind("dolly zoom", _dolly_zoom, focal_determined=False),
+    "running": Kind("running, with motion blur", _running, {"shutter_samples": 6}),
+}
+ALL_KINDS = KINDS | SWEEP | MIXED
 
 # Read at import: a file edited while a bench runs would be read at the wrong lines later.
 SOURCES = {name: inspect.getsource(kind.make) for name, kind in ALL_KINDS.items()}
