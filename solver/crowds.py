@@ -65,6 +65,7 @@ def freed_of_movers(
         for focal_px in lenses
         for rest in resting
     ]
+    zooms = any(clearly_zooms(s, frames) for s in (lead, *turning))
     first_ways = FIRST_LENSES * len(resting)
     begun: list[Settled] = []
     clean = False
@@ -72,12 +73,12 @@ def freed_of_movers(
         begun += side_by_side(lambda way: way(), unturned[at : min(at + WAYS_AT_ONCE, first_ways)])
         first = sharpest(view, [lead, *begun], frames, chosen)
         clean = first is not lead and first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
-        if clean and share_at_rest(view, first, frames, chosen) > HALF:
+        if clean and not zooms and share_at_rest(view, first, frames, chosen) > HALF:
             return first  # nothing else can be larger
     guess = first if clean else lead
     further = [] if clean else unturned[first_ways:]  # clean under one lens: no need of others
-    if lead.model.focal_varies and zoom_discount(lead, frames) == 1:
-        further += while_zooming(view, settings, lead, frames, chosen, use_depth, options, lenses[:FIRST_LENSES])
+    if zooms:
+        further += while_zooming(view, settings, lead, resting, frames, chosen, use_depth, options, lenses)
     (found, largest), *others = side_by_side(
         lambda way: way(), [partial(singled_out, guess, clean), partial(refined, guess), *further]
     )
@@ -85,27 +86,35 @@ def freed_of_movers(
     return with_parts(view, settings, best, found, frames, chosen, use_depth, [options.focal_px, *lenses[:FIRST_LENSES]])
 
 
+def clearly_zooms(settled: Settled, frames: np.ndarray) -> bool:
+    """Whether the lens changes by more than people ever made it seem to."""
+    return settled.model.focal_varies and zoom_discount(settled, frames) == 1
+
+
 def while_zooming(
     view: ShotView,
     settings: Settings,
     lead: Settled,
+    resting: list[np.ndarray],
     frames: np.ndarray,
     chosen: np.ndarray,
     use_depth: bool,
     options: StartOptions,
     lenses_px: list[float],
 ) -> list[Callable[[], Settled]]:
-    """Ways to begin anew with a lens that zooms, as `lead`'s clearly does: from what rests under it, with each of the focal
-    lengths at first (its own may have held it to a false path), and from the largest body."""
-    zooming = replace(options, focal_varies=True)
-    at_rest = chosen & (lead.state.label == LABEL_STATIC)
+    """Ways to begin anew with a lens that zooms: from what rests under `lead`, if that zooms (its own lens may have held it to a
+    false path), or under a turn, `resting`; and from the largest body."""
+    zooming = replace(options, focal_varies=True, focal_px=float(np.median(lenses_px)))
+    leads = clearly_zooms(lead, frames)
 
     def largest() -> Settled:
-        return resting_on(view, bodies(view, settings, lead, frames, chosen, use_depth, zooming)[0], frames, chosen)
+        whole = lead if leads else begun_from(view, settings, frames, chosen, use_depth, zooming)
+        return resting_on(view, bodies(view, settings, whole, frames, chosen, use_depth, zooming)[0], frames, chosen)
 
     ways = [
-        partial(from_what_rests, view, settings, at_rest, frames, chosen, use_depth, replace(zooming, focal_px=focal_px))
-        for focal_px in lenses_px
+        partial(from_what_rests, view, settings, rest, frames, chosen, use_depth, replace(zooming, focal_px=focal_px))
+        for focal_px in lenses_px[:FIRST_LENSES]
+        for rest in ([chosen & (lead.state.label == LABEL_STATIC)] if leads else resting)
     ]
     return [*ways, largest]
 
