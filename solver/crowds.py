@@ -106,15 +106,18 @@ def while_zooming(
     false path), or under a turn, `resting`; and from the largest body."""
     zooming = replace(options, focal_varies=True, focal_px=float(np.median(lenses_px)))
     leads = clearly_zooms(lead, frames)
+    if leads:
+        resting = [chosen & (lead.state.label == LABEL_STATIC)]
 
     def largest() -> Settled:
         whole = lead if leads else begun_from(view, settings, frames, chosen, use_depth, zooming)
-        return resting_on(view, bodies(view, settings, whole, frames, chosen, use_depth, zooming)[0], frames, chosen)
+        found = bodies(view, settings, whole, frames, chosen, use_depth, zooming)
+        return resting_on(view, found[0], frames, chosen) if found else lead  # too few tracks for a body
 
     ways = [
         partial(from_what_rests, view, settings, rest, frames, chosen, use_depth, replace(zooming, focal_px=focal_px))
         for focal_px in lenses_px[:FIRST_LENSES]
-        for rest in ([chosen & (lead.state.label == LABEL_STATIC)] if leads else resting)
+        for rest in resting
     ]
     return [*ways, largest]
 

@@ -100,10 +100,10 @@ def shutter(
     told: dict[float, list[list[float]]] = {}  # by share, how much alike each way's frames are
 
     def alike(shares: list[float]) -> np.ndarray:
-        jobs = [(*way, share) for share in shares if share not in told for way in zip(ways, steps, strict=True)]
-        fresh = list(each(lambda job: _one_way(job[0], job[1], matcher, min_ncc, job[2], FEW, LOOKS)[1], jobs))
-        for at in range(0, len(jobs), len(ways)):
-            told[jobs[at][2]] = fresh[at : at + len(ways)]
+        fresh = [share for share in shares if share not in told]
+        jobs = [(*way, share) for share in fresh for way in zip(ways, steps, strict=True)]
+        found = list(each(lambda job: _one_way(job[0], job[1], matcher, min_ncc, job[2], FEW, LOOKS)[1], jobs))
+        told.update((share, found[n * len(ways) : (n + 1) * len(ways)]) for n, share in enumerate(fresh))
         total = np.zeros(len(shares))
         for looks in zip(*(told[share] for share in shares), strict=True):
             common = min(len(those) for those in looks)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from solver.bodies import Body, begun_from, bodies, neighbourhood
+from solver.bodies import LEAST_NEIGHBOURS, Body, begun_from, bodies, neighbourhood
 from solver.crowds import freed_of_movers, with_parts, without_movers
 from solver.hypotheses import choose_tracks, start_frames
 from solver.initialise import StartOptions, start
@@ -144,6 +144,15 @@ def test_a_zoom_on_a_crowd_is_freed_of_the_people(seed):
     focal_px = np.exp(freed.state.world.log_focal[frames])
     assert np.allclose(focal_px[[0, -1]], FOCAL * np.sqrt([1 / 1.4, 1.4]), rtol=0.02)
     assert (freed.state.label[chosen & (whom > 0)] == LABEL_STATIC).mean() < 0.02
+
+
+def test_a_zoom_on_hardly_any_tracks_is_solved_as_it_is():
+    """Too few for a body: there is nothing to single out."""
+    view, _, _ = shot_with_people(1, 10, 10, Staging(zoom=1.4))
+    pulled, frames, chosen = led_astray(view, 0.5 * FOCAL, 1, zooms=True)
+    assert chosen.sum() < LEAST_NEIGHBOURS
+    freed = freed_of_movers(view, Settings(), [pulled], frames, chosen, False)
+    assert freed.state.world.registered[frames].all()
 
 
 @pytest.mark.parametrize("seed", [2, 4])
