@@ -35,6 +35,13 @@ class Staging:
     zoom: float = 1.0
 
 
+def as_seen(seen: np.ndarray, xy: np.ndarray, sigma_px: float) -> Tracks:
+    """Tracks of points (N, F, 2) in the frames that see them, (N, F) bool."""
+    track, frame = np.nonzero(seen)
+    sigma = np.full(len(track), sigma_px, np.float32)
+    return Tracks(np.arange(seen.shape[1]), track.astype(np.int32), frame.astype(np.int32), xy[track, frame], sigma, len(seen))
+
+
 def shot_with_people(
     seed: int, room_tracks: int = SET, people_tracks: int = PEOPLE, staging: Staging = Staging()
 ) -> tuple[ShotView, np.ndarray, np.ndarray]:
@@ -70,15 +77,7 @@ def shot_with_people(
     xy = focal * q[..., :2] / q[..., 2:] + rng.normal(0, 0.08, (*q.shape[:2], 2))
     inside = (np.abs(xy) < [WIDTH / 2 - 5, HEIGHT / 2 - 5]).all(-1)
     keep = inside.sum(1) >= 12
-    track, frame = np.nonzero(inside[keep])
-    tracks = Tracks(
-        np.arange(FRAMES),
-        track.astype(np.int32),
-        frame.astype(np.int32),
-        xy[keep][track, frame] + [WIDTH / 2, HEIGHT / 2],
-        np.full(len(track), 0.08, np.float32),
-        int(keep.sum()),
-    )
+    tracks = as_seen(inside[keep], xy[keep] + [WIDTH / 2, HEIGHT / 2], 0.08)
     whom = np.repeat([0, 1, 2], [room_tracks, people_tracks // 2, people_tracks // 2])
     return ShotView(tracks, WIDTH, HEIGHT, {}), rotation, whom[keep]
 

@@ -10,7 +10,7 @@ from solver.initialise import StartOptions, start
 from solver.settle import settle
 from solver.types import LABEL_STATIC, Settings, Tracks
 from solver.view import ShotView
-from tests.test_solver_crowds import rotation_error_deg, shot_with_people
+from tests.test_solver_crowds import as_seen, rotation_error_deg, shot_with_people
 
 WIDTH, HEIGHT, FOCAL, FRAMES = 640, 360, 700.0, 72
 SET_LIFE, PERSON_LIFE = (8, 16), (25, 60)  # frames from the first to the last that sees a track
@@ -45,15 +45,7 @@ def panned_after(seed: int, pan_rad: float = 2.4, set_tracks: int = 2600, person
     frame = np.arange(FRAMES)
     seen &= (frame >= born[:, None]) & (frame < (born + life)[:, None])
     keep = seen.sum(1) >= 4
-    track, frame = np.nonzero(seen[keep])
-    tracks = Tracks(
-        np.arange(FRAMES),
-        track.astype(np.int32),
-        frame.astype(np.int32),
-        xy[keep][track, frame] + [WIDTH / 2, HEIGHT / 2],
-        np.full(len(track), NOISE_PX, np.float32),
-        int(keep.sum()),
-    )
+    tracks = as_seen(seen[keep], xy[keep] + [WIDTH / 2, HEIGHT / 2], NOISE_PX)
     on_set = np.repeat([True, False], [set_tracks, person_tracks])
     return ShotView(tracks, WIDTH, HEIGHT, {}), rotation, on_set[keep]
 
