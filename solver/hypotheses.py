@@ -16,7 +16,7 @@ FOCAL_OVER_WIDTH = (0.7, 1.2, 2.2)
 DEFAULT_FOCAL_OVER_WIDTH = 1.3
 MAX_STILL_PX = 0.35
 ACROSS = 0.15  # of the picture's width: what a set may cross from one frame to the next behind somebody who is followed
-SLOWER, FASTER = 0.15, 0.75  # shares of the tracks: somebody has as many, and the set behind has the rest
+SLOWER, FASTER = 0.15, 0.75  # of the tracks: what the slower share, on somebody, stays below, and what most of the set does
 FOLLOWED = 0.4  # times as fast as the set: who is followed hardly moves in the picture
 
 

@@ -115,13 +115,17 @@ class ShotView:
 
     def steps(self, quantile: float) -> np.ndarray:
         """(F,) motion from the frame before, px, that this share of the tracks stays below."""
+        return np.array([np.quantile(step, quantile) if len(step) else 0.0 for step in self._steps])
+
+    @cached_property
+    def _steps(self) -> list[np.ndarray]:
+        """Of each frame the motion of each of its tracks from the frame before, px."""
         t = self.tracks
         linked = np.nonzero((t.track[1:] == t.track[:-1]) & (np.diff(t.frame_index) == 1))[0]
         step = np.hypot(*(t.xy[linked + 1] - t.xy[linked]).T)
         frame = t.frame_index[linked + 1]
         order = np.argsort(frame, kind="stable")
-        parts = np.split(step[order], np.searchsorted(frame[order], np.arange(1, self.frame_count)))
-        return np.array([np.quantile(p, quantile) if len(p) else 0.0 for p in parts])
+        return np.split(step[order], np.searchsorted(frame[order], np.arange(1, self.frame_count)))
 
     @cached_property
     def racing(self) -> np.ndarray:

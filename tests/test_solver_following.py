@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from solver.crowds import freed_of_movers
-from solver.hypotheses import behind_whom_is_followed, choose_tracks, start_frames
-from solver.initialise import StartOptions, start
+from solver.hypotheses import behind_whom_is_followed, choose_tracks, close_gaps, start_frames
+from solver.initialise import StartOptions, choose_frames, start
 from solver.settle import settle
 from solver.types import LABEL_STATIC, Settings, Tracks
 from solver.view import ShotView
@@ -50,21 +50,35 @@ def panned_after(seed: int, pan_rad: float = 2.4, set_tracks: int = 2600, person
     return ShotView(tracks, WIDTH, HEIGHT, {}), rotation, on_set[keep]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_camera_stays_with_a_set_that_rushes_by_behind_whom_it_follows(seed):
-    view, true, on_set = panned_after(seed)
-    frames = start_frames(view, 12, False)
+def first_path(view: ShotView, frames: np.ndarray, seed: int):
+    """(the reconstruction of these frames freed of movers, its tracks (N,) bool), started without depth from one lens."""
     chosen = choose_tracks(view, frames, 320, np.ones(view.tracks.track_count, bool), seed)
 
     def begun(translation: bool):
         options = StartOptions(1.1 * FOCAL, use_depth=False, translation=translation)
         return settle(view, Settings(seed=seed), start(view, frames, chosen, options, seed), frames, chosen, False)
 
-    found = freed_of_movers(view, Settings(seed=seed), [begun(True), begun(False)], frames, chosen, False)
-    # in a dozen frames hardly any of the set's tracks was seen three times: the camera turned with the person, 36 degrees off;
+    return freed_of_movers(view, Settings(seed=seed), [begun(True), begun(False)], frames, chosen, False), chosen
+
+
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(s, marks=pytest.mark.slow) for s in (0, 3, 4, 5, 6, 7))])
+def test_the_camera_stays_with_a_set_that_rushes_by_behind_whom_it_follows(seed):
+    view, true, on_set = panned_after(seed)
+    # in a dozen frames hardly any of the set's tracks is seen three times: the camera turns with the person
+    few = close_gaps(view, choose_frames(view, 12))
+    pulled, _ = first_path(view, few, seed)
+    before_deg = rotation_error_deg(pulled.state.world.rotation[few], true[few])
+    assert before_deg > 30
+    frames = start_frames(view, 12, False)
+    found, chosen = first_path(view, frames, seed)
+    after_deg = rotation_error_deg(found.state.world.rotation[frames], true[frames])
+    focal = float(np.exp(np.median(found.state.world.log_focal[frames])))
+    print(
+        f"seed {seed}: {before_deg:.1f} degrees off in {len(few)} frames, {after_deg:.2f} in {len(frames)}, focal {focal:.0f} px"
+    )
     # what is left, over a pan of 137 degrees, is a focal length that is a percent off
-    assert rotation_error_deg(found.state.world.rotation[frames], true[frames]) < 1.2
-    assert abs(np.exp(np.median(found.state.world.log_focal[frames])) / FOCAL - 1) < 0.02
+    assert after_deg < 1.2
+    assert abs(focal / FOCAL - 1) < 0.02
     assert (found.state.label[chosen & on_set] == LABEL_STATIC).mean() > 0.95
     assert (found.state.label[chosen & ~on_set] == LABEL_STATIC).mean() < 0.05
 
