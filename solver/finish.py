@@ -11,6 +11,7 @@ from .lens_range import LensRange
 from .reconstruct import State, give_depth
 from .resection import point_information
 from .selfcheck import Contender
+from .slips import let_go
 from .tracked import TrackedClip
 from .types import (
     LABEL_MOVER,
@@ -53,12 +54,13 @@ def assemble(
     world = state.world
     everything = np.arange(view.frame_count)
     unjoined = leave_apart(view, state, FEWEST if model.translation else FEWEST_TURNING)
+    slip = let_go(view, state, model.translation)
     parallax = parallax_px(view, state, everything, tracks) if model.translation else 0.0
     if not model.translation:
         give_depth(view, world)
     metric = normalise(view, state, bool(maps) and view.depth_kind == "metric")
     label = final_labels(state)
-    fit = fit_of(view, state, label)
+    fit = fit_of(view, state, label, ~slip)
     colour = np.asarray(tracked.colour)
     good = (
         world.known
@@ -89,7 +91,8 @@ def assemble(
         "static": int((label == LABEL_STATIC).sum()),
         "movers": int((label == LABEL_MOVER).sum()),
         "unreliable": int((label == LABEL_UNRELIABLE).sum()),
-        "observations": int(len(view.tracks.track)),
+        "observations": int((~slip).sum()),
+        "slipped_observations": int(slip.sum()),
         "points": int(len(track_ids)),
         "fewest_tracks_in_a_frame": int(fit["frame_tracks"].min()),
         "fewest_bridging_tracks": int(bridging.min()),
@@ -129,7 +132,7 @@ def assemble(
         fit["rms"][good],
         fit["length"][good],
         fit["sigma"][good],
-        view.tracks,
+        view.tracks.rows(~slip),
         label,
         held,
         tuple(int(view.tracks.frame_numbers[k]) for k in view.keys),
@@ -206,15 +209,15 @@ def final_labels(state: State) -> np.ndarray:
     return label
 
 
-def fit_of(view: ShotView, state: State, label: np.ndarray) -> dict:
-    """Errors by track and by frame over the static observations."""
+def fit_of(view: ShotView, state: State, label: np.ndarray, kept: np.ndarray) -> dict:
+    """Errors by track and by frame over the static observations, among those kept (M,) bool."""
     world, t = state.world, view.tracks
     problem = view.problem(np.arange(view.frame_count), world.known, min_views=1, depth=False)
-    obs, x = problem.obs, world.gather(problem, view.depth_is_log)
+    obs, x = problem.obs.pixels_of(np.flatnonzero(kept[problem.rows])), world.gather(problem, view.depth_is_log)
     proj = project(obs, x)
     e2 = obs.squares(proj.residual)
     n, frames = t.track_count, view.frame_count
-    length = np.bincount(t.track, minlength=n)
+    length = np.bincount(t.track[kept], minlength=n)
     rms = np.full(n, np.nan)
     rms[problem.tracks] = np.sqrt(
         np.bincount(obs.point, e2, minlength=obs.point_count) / np.maximum(np.bincount(obs.point, minlength=obs.point_count), 1)
