@@ -11,7 +11,7 @@ from .lens_range import LensRange
 from .reconstruct import State, give_depth
 from .resection import point_information
 from .selfcheck import Contender
-from .slips import let_go
+from .slips import SLIPPED, deviations, let_go
 from .tracked import TrackedClip
 from .types import (
     LABEL_MOVER,
@@ -28,7 +28,6 @@ from .types import (
 from .verdict import Evidence, judge, parallax_px
 from .view import ShotView
 
-OUTLIER = 8.0  # standard deviations: a patch that has slipped
 VEILED = 0.8  # of what is seen before and after a frame is not seen in it: the rest is what a flash has left
 TRUSTED = 2.0  # times as much as another a track counts that the user placed
 SCENE_DEPTH = 5.0  # median depth of the points in a scene whose size is unknown
@@ -166,7 +165,7 @@ def holding(view: ShotView, state: State) -> np.ndarray:
     obs = problem.obs
     proj = project(obs, state.world.gather(problem, view.depth_is_log))
     holds = np.zeros(len(view.tracks.track), bool)
-    holds[problem.rows] = obs.squares(proj.residual) < (OUTLIER * max(state.scale, 0.5) * obs.sigma_px) ** 2
+    holds[problem.rows] = deviations(state, obs, proj) < SLIPPED
     return holds
 
 
@@ -224,7 +223,7 @@ def fit_of(view: ShotView, state: State, label: np.ndarray, kept: np.ndarray) ->
     )
     static = (label[problem.tracks] == LABEL_STATIC)[obs.point]
     # a slipped patch now and then is an outlier of the track, not an error of the camera
-    use = static & (e2 < (OUTLIER * max(state.scale, 0.5) * obs.sigma_px) ** 2)
+    use = static & (deviations(state, obs, proj) < SLIPPED)
     count = np.bincount(obs.cam[static], minlength=frames)
     error = np.sqrt(
         np.bincount(obs.cam[use], e2[use], minlength=frames) / np.maximum(np.bincount(obs.cam[use], minlength=frames), 1)

@@ -26,12 +26,13 @@ from .reconstruction import known_of_lens, reconstruct, still, unknown_lens_held
 from .selfcheck import Contender, HeldOut, decide, fit_held_out, flatten, hold_out, measure, questions, unit_of
 from .steady import steady
 from .tracked import TrackedClip
-from .types import LABEL_STATIC, LABEL_UNRELIABLE, ClipInfo, DepthMap, Progress, Settings, Solution
+from .types import LABEL_STATIC, LABEL_UNRELIABLE, ClipInfo, DepthMap, Progress, Settings, Solution, Tracks
 from .user_tracks import UserTrack, append, describe, trust, with_errors, within
 from .view import ShotView, World
 
 FEWEST_HELD_OUT = 8
 WEAK_SCALE = 2.0  # residuals beyond this many of the old solve's: the old cameras were no place to start from
+NO_FRAMES = np.zeros(0, int)
 SAME_LENS = 0.02  # how sure the solve before is of a focal length that a shot cannot tell: the scene was built under it
 
 
@@ -365,19 +366,28 @@ def tracked_of(solution: Solution, material: Material) -> TrackedClip:
     )
 
 
-def spread_out(new: Solution, old: Solution, material: Material) -> Solution:
-    """The new solution under the old numbers of tracks, with everything only the old one knew."""
+def spread_out(new: Solution, old: Solution, material: Material, tracked: np.ndarray = NO_FRAMES) -> Solution:
+    """The new solution under the old numbers of tracks, with everything only the old one knew.
+
+    What was seen in the frames just `tracked` (n,), indices, and is not of its point there goes, as in any solve. What the old
+    one handed out stays, slipped or not: under other cameras, asked for next, it may be of its point again.
+    """
     kept, count = material.kept, old.tracks.track_count
     label = np.full(count, LABEL_UNRELIABLE)
     held = np.zeros(count, bool)
     label[kept], held[kept] = new.track_label, new.track_held_out
     left_out = 0 if old.track_muted is None else int(np.asarray(old.track_muted).sum())
+    tracks = old.tracks
+    if len(tracked):
+        asked = np.isin(tracks.frame_index, tracked) & np.isin(tracks.track, kept)
+        stayed = np.isin(_keys(tracks, tracks.track), _keys(new.tracks, kept[new.tracks.track]))
+        tracks = tracks.rows(stayed | ~asked)
     verdict = new.verdict
     if left_out:
         verdict = replace(verdict, statements=(*verdict.statements, f"{left_out} track(s) were left out by you."))
     return replace(
         new,
-        tracks=old.tracks,
+        tracks=tracks,
         track_label=label,
         track_held_out=held,
         point_track=kept[new.point_track],
@@ -388,5 +398,15 @@ def spread_out(new: Solution, old: Solution, material: Material) -> Solution:
         warnings=old.warnings,
         history=old.history,
         verdict=verdict,
-        quality=new.quality | {"muted": left_out, "joined_by_descriptors": old.quality.get("joined_by_descriptors", [])},
+        quality=new.quality
+        | {
+            "observations": int(np.isin(tracks.track, kept).sum()),
+            "muted": left_out,
+            "joined_by_descriptors": old.quality.get("joined_by_descriptors", []),
+        },
     )
+
+
+def _keys(tracks: Tracks, number: np.ndarray) -> np.ndarray:
+    """(M,) one number for each observation: of which track, by `number` (M,), and in which frame."""
+    return number.astype(np.int64) * len(tracks.frame_numbers) + tracks.frame_index

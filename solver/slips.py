@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .bundle_model import project
+from .bundle_model import Observations, Projection, project
 from .reconstruct import State
 from .resection import refine_points
 from .types import LABEL_STATIC, LABEL_UNRELIABLE
@@ -21,15 +21,16 @@ MOST = 0.5  # of what a frame sees: so much has not slipped, the camera is wrong
 
 
 def let_go(view: ShotView, state: State, translation: bool) -> np.ndarray:
-    """(M,) bool: observations of tracks at rest that are not of their points; these move to where the others see them.
+    """(M,) bool: observations of tracks at rest that are not of their points.
 
-    What the user has placed never slips. A track of which hardly anything belongs to one point is kept as it is, and unreliable.
+    In `state`, points of which some have let go move to where the others see them. What the user has placed never slips. A
+    track of which hardly anything belongs to one point is kept as it is, and unreliable.
     translation: whether the camera travels, so that points have a depth.
     """
-    slip = _slipped(view, state, np.zeros(len(view.tracks.track), bool), translation)
+    slip = _fit_and_judge(view, state, np.zeros(len(view.tracks.track), bool), translation)
     if slip.any():
         # a point that was held in part by what has slipped is elsewhere now, and more or less of its track belongs to it
-        slip = _slipped(view, state, slip, translation)
+        slip = _fit_and_judge(view, state, slip, translation)
     track, count = view.tracks.track, view.tracks.track_count
     left = np.bincount(track[~slip], minlength=count)
     nowhere = (left < SHORTEST) & (np.bincount(track[slip], minlength=count) > 0)
@@ -37,8 +38,16 @@ def let_go(view: ShotView, state: State, translation: bool) -> np.ndarray:
     return slip & ~nowhere[track]
 
 
-def _slipped(view: ShotView, state: State, before: np.ndarray, translation: bool) -> np.ndarray:
-    """(M,) bool: what has slipped under points that are fitted to all but those that had `before` (M,) bool."""
+def deviations(state: State, obs: Observations, proj: Projection) -> np.ndarray:
+    """(M,) how far observations are from where their points project, in what is to be expected of them in this shot."""
+    return np.sqrt(obs.squares(proj.residual)) / (obs.sigma_px * max(state.scale, 0.5))
+
+
+def _fit_and_judge(view: ShotView, state: State, before: np.ndarray, translation: bool) -> np.ndarray:
+    """(M,) bool: what has slipped under points that are fitted to all but those that had `before` (M,) bool.
+
+    The points of tracks of which some had are left where they were fitted.
+    """
     world = state.world
     at_rest = world.known & (state.label == LABEL_STATIC) & ~view.trusted
     problem = view.problem(np.arange(view.frame_count), at_rest, min_views=SHORTEST, depth=False)
@@ -51,7 +60,7 @@ def _slipped(view: ShotView, state: State, before: np.ndarray, translation: bool
     torn = np.bincount(obs.point[had], minlength=obs.point_count) > 0
     world.direction[problem.tracks[torn]], world.rho[problem.tracks[torn]] = x.direction[torn], x.rho[torn]
     proj = project(obs, x)
-    away = np.sqrt(obs.squares(proj.residual)) / (obs.sigma_px * max(state.scale, 0.5))
+    away = deviations(state, obs, proj)
     far = proj.behind | ((away > SLIPPED) & (np.hypot(*proj.residual.T) > VISIBLE * view.width))
     seen = np.bincount(obs.cam, minlength=obs.cam_count)
     lost = np.bincount(obs.cam[far], minlength=obs.cam_count) > MOST * seen

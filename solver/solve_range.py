@@ -167,7 +167,7 @@ def _solve(
         progress,
         watch,
     )
-    new = spread_out(new, joined, material)
+    new = spread_out(new, joined, material, tracked=part)
     new = laid_over(_only_kept(joined, plan), new)
     return _finished(old, joined, new, plan, watch)
 

@@ -13,6 +13,7 @@ import pytest
 
 from solver.bundle_model import rotation_exp
 from solver.load import load_solution
+from solver.refine import spread_out, take_apart
 from solver.report import write_solution
 from tests.bench import metrics
 
@@ -59,6 +60,27 @@ def test_own_tracks_take_part_in_a_solve(solved):
     numbers = [d["track"] for d in document["user_tracks"]]
     assert not solution.track_label[numbers].any() and not solution.track_held_out[numbers].any()
     assert document["settings"]["quality"] == "draft" and "threads" not in document["settings"]
+
+
+def test_markers_off_their_points_go_where_it_was_tracked_again(solved):
+    """What an adjustment finds to have slipped is no longer handed out in frames just tracked, and stays elsewhere."""
+    old = load_solution(solved)
+    numbers = np.r_[3:40, old.user_tracks[0]["track"]]
+    old = replace(old, track_muted=np.isin(np.arange(old.tracks.track_count), [0, 1, 2]))
+    material = take_apart(old, 0)
+    t = old.tracks
+    slipped = np.isin(t.track, numbers) & (t.frame_index % 3 == 0)
+    inside = material.view.tracks
+    stayed = ~(np.isin(material.kept[inside.track], numbers) & (inside.frame_index % 3 == 0))
+    new = replace(
+        old, tracks=inside.rows(stayed), track_label=material.label, track_held_out=material.held, point_track=np.zeros(0, int)
+    )
+    part = np.arange(FIRST, LAST + 1)
+    for tracked, gone in ((np.zeros(0, int), np.zeros(len(slipped), bool)), (part, slipped & np.isin(t.frame_index, part))):
+        out = spread_out(new, old, material, tracked)
+        assert np.array_equal(out.tracks.xy, t.xy[~gone]) and np.array_equal(out.tracks.track, t.track[~gone])
+        assert out.quality["observations"] == (out.tracks.track > 2).sum()
+    assert gone.any() and np.isin([0, 1, 2], out.tracks.track).all()
 
 
 def turn_errors(folder: Path) -> dict[int, float]:
