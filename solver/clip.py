@@ -323,6 +323,20 @@ def _seek(capture: cv2.VideoCapture, frame: int) -> int:
     return round(capture.get(cv2.CAP_PROP_POS_FRAMES))
 
 
+def _undecodable(path: str, capture: cv2.VideoCapture) -> HoldfastError | None:
+    """What to say of a movie that opens and gives no picture; None where it does not even say how it is compressed."""
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)) if capture.isOpened() else 0
+    name = "".join(c for c in code.to_bytes(4, "little").decode("latin-1") if c.isascii() and c.isprintable()).strip()
+    if not name:
+        return None
+    return HoldfastError(
+        "clip.undecodable",
+        f"{path} is a movie, but none of its pictures can be decoded here (compressed as {name}).",
+        "Convert it to H.264 or ProRes, or to images; a half-copied movie must be copied anew.",
+        EXIT_INPUT,
+    )
+
+
 def _looks_like_text(path: str) -> bool:
     """FFmpeg shows text files as pictures of letters, and follows play lists to other files; neither is a shot."""
     with open(path, "rb") as stream:
@@ -352,7 +366,7 @@ def _open_movie(
     try:
         ok, first = capture.read() if capture.isOpened() else (False, None)
         if not ok:
-            raise not_a_video
+            raise _undecodable(path, capture) or not_a_video
         announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         fps = capture.get(cv2.CAP_PROP_FPS)
         rotation = int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360

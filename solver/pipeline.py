@@ -12,7 +12,7 @@ import numpy as np
 
 from .clip import ranges
 from .effort import Effort, Stopwatch
-from .errors import EXIT_UNSOLVED, HoldfastError
+from .errors import EXIT_INPUT, EXIT_UNSOLVED, HoldfastError
 from .interlace import InterlaceWatch
 from .keyframes import KeyframeDepths
 from .parallel import use_cores
@@ -20,10 +20,11 @@ from .preview import Preview
 from .tracked import TrackedClip, TrackingOptions
 from .tracker import Tracker
 from .tracking import track_clip
-from .types import ClipReader, DepthSource, MaskReader, Progress, Settings, Solution, Tracks
+from .types import ClipInfo, ClipReader, DepthSource, MaskReader, Progress, Settings, Solution, Tracks
 from .user_tracks import UserTrack, trust, with_errors, with_users
 from .view import ShotView
 
+SMALLEST_SIDE_PX = 16
 FEWEST_IN_SHOT = 8  # tracks in each of its frames,
 SHORTEST_SHOT = 8  # so many frames: a flash or a black frame is none
 
@@ -39,6 +40,7 @@ def solve(
     """Track the camera of a clip. Raises HoldfastError when the clip gives nothing to hold on to."""
     watch = Stopwatch()
     info = clip.info
+    check_size(info)
     effort = Effort.of(settings.quality)
     cv2.setNumThreads(use_cores(settings.threads))
     options = TrackingOptions.for_quality(settings.quality, info.width, info.height)
@@ -123,6 +125,17 @@ def warn_of_cuts(tracks: Tracks, unjoined: np.ndarray, progress: Progress) -> No
             f"Frames {ranges(numbers[others], step)} seem to be another shot than {ranges(numbers[~unjoined], step)}: there is a "
             "cut, or something hides all of the picture. One camera is solved, that of the latter; solve other shots by "
             "themselves (first and last frame in the settings).",
+        )
+
+
+def check_size(info: ClipInfo) -> None:
+    """Refuse pictures that no patch fits into. Raises HoldfastError (clip.too_small)."""
+    if min(info.width, info.height) < SMALLEST_SIDE_PX:
+        raise HoldfastError(
+            "clip.too_small",
+            f"The clip's pictures are {info.width}x{info.height} px: nothing can be followed in less than {SMALLEST_SIDE_PX} px.",
+            "Check that it is the shot itself, and not a thumbnail or a placeholder.",
+            EXIT_INPUT,
         )
 
 

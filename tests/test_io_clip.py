@@ -248,6 +248,11 @@ def test_errors_name_what_is_wrong(movie, tmp_path):
     cut = tmp_path / "half.mp4"  # the index of this file stands at its end
     cut.write_bytes(movie.read_bytes()[: movie.stat().st_size // 2])
     assert code_of(str(cut)) == "clip.not_a_video"
+    unknown = tmp_path / "av1.avi"  # says that it is compressed in a way that its pictures are not
+    unknown.write_bytes(write_movie(tmp_path / "xvid.avi", 8, fourcc="XVID").read_bytes().replace(b"XVID", b"AV01"))
+    with pytest.raises(HoldfastError, match="AV01") as raised:
+        open_clip(str(unknown))
+    assert raised.value.code == "clip.undecodable"
 
 
 def test_bad_images_are_named(tmp_path):

@@ -1,12 +1,13 @@
 """Whole solves on pictures made here: tripod, lock-off with a mover, a clip with nothing to see, the same bytes twice."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from solver.bundle_model import rotation_exp
-from solver.errors import EXIT_UNSOLVED, HoldfastError
+from solver.errors import EXIT_INPUT, EXIT_UNSOLVED, HoldfastError
 from solver.pipeline import solve
 from solver.types import LABEL_MOVER, ClipInfo, Settings
 from solver.verdict import _of_depth
@@ -144,6 +145,15 @@ def test_nothing_to_follow_is_said_in_one_line(kind):
         solve(Clip(images), Settings(threads=1), None, None, Quiet())
     assert caught.value.exit_code == EXIT_UNSOLVED
     assert "\n" not in caught.value.message and caught.value.hint
+
+
+@pytest.mark.parametrize("width, height", [(1, 1), (640, 2), (15, 200)])
+def test_a_placeholder_is_refused_by_its_size(width, height):
+    clip = Clip([np.zeros((height, width, 3), np.uint8)] * 5)
+    clip.info = replace(clip.info, width=width, height=height)
+    with pytest.raises(HoldfastError, match=f"{width}x{height} px") as raised:
+        solve(clip, Settings(threads=1), None, None, Quiet())
+    assert raised.value.code == "clip.too_small" and raised.value.exit_code == EXIT_INPUT
 
 
 def test_a_given_focal_length_is_kept():
