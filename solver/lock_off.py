@@ -6,13 +6,13 @@ camera's: it is known to a small part of a track's own noise, and tells a lock-o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
-from .hypotheses import candidates
+from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, candidates
 from .in_place import AT_REST, LEAST_VIEWS, spread_of
 from .initialise import Started, cost_of, lift_seen
 from .movers import share_throughout
@@ -50,9 +50,11 @@ class Rest:
 def begun_at_rest(
     view: ShotView, settings: Settings, rest: Rest, frames: np.ndarray, chosen: np.ndarray, use_depth: bool
 ) -> Settled:
-    """A reconstruction of a camera that hardly moves, begun from one that does not: it turns a little, and whatever does not rest
-    is left out at first."""
+    """A reconstruction of a camera that hardly moves, begun from one that does not: it turns a little, by too little to say
+    anything of its lens, and whatever does not rest is left out at first."""
+    focal_px = settings.focal_px or DEFAULT_FOCAL_OVER_WIDTH * view.width
     turning = next(o for o in candidates(view, settings, use_depth) if not o.translation)
+    turning = replace(turning, focal_free=False, focal_px=focal_px)
     world = World.blank(view.frame_count, view.tracks.track_count, turning.focal_px)
     world.registered[frames] = True
     for f in frames:

@@ -101,7 +101,7 @@ def reconstruct(
     winner, contenders = decide(
         view,
         base,
-        questions(settings, model, travels),
+        questions(settings, model, travels, rest is not None and rest.holds),
         solve_frames,
         tracks,
         held,

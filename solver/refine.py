@@ -18,6 +18,7 @@ from .gauge import laid_over
 from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, start_frames
 from .initialise import lift_seen
 from .lens_range import LensRange, stretch
+from .lock_off import at_rest
 from .parallel import use_cores
 from .pipeline import check_trackable
 from .preview import Preview
@@ -292,7 +293,7 @@ def _from_here(
     progress("adjust", 3, 8)
     watch.lap("adjust")
     settled = same_model or (model.translation and solution.verdict.motion_observable)
-    asked = [] if same_model else questions(settings, model, settled)
+    asked = [] if same_model else questions(settings, model, settled, at_rest(view).holds)
     base = Contender(model, state, HeldOut(np.zeros(0), np.zeros(0, int), np.inf))
     if same_model:
         winner = base

@@ -232,13 +232,24 @@ class Question:
     changes: tuple[dict, ...]
     needed_share: float = NEEDED_SHARE
     needed_sigmas: float = NEEDED_SIGMAS
+    alike_proves: bool = True  # whether a path may win by little, if it shifts neighbours clearly alike
     bend: bool = False  # whether how surely the lens comes out bent may speak as well
     of_rows: bool = False  # whether it is asked again, once rows that are read one after the other are known of
+    of_travel: bool = False  # whether it is asked of a camera that travels alone
 
 
-def questions(settings: Settings, base: Model, travels: bool) -> list[Question]:
-    """What is to be decided under the user's settings, in order. travels: the starts left no doubt about it."""
+def questions(settings: Settings, base: Model, travels: bool, rests: bool = False) -> list[Question]:
+    """What is to be decided under the user's settings, in order. travels: the starts left no doubt about it; rests: so much of
+    the picture stays in place that the camera hardly moves.
+
+    Leaves in the wind and water move as their neighbours do: points of any depth let a path explain half of that, and a lens some
+    of the rest. A camera that turns by some hundredths of a degree says nothing of its lens.
+    """
     motion = Question("motion", ({"translation": False}, {"translation": True}), 0.08, 4.0)
+    if rests:
+        known = settings.focal_mode == "known" and bool(settings.focal_px)
+        moves = {"translation": True, "focal_free": not known}
+        motion = replace(motion, changes=(motion.changes[0], moves), needed_share=BEYOND_DRIFT, alike_proves=False)
     focal = Question("focal", ({"focal_varies": False}, {"focal_varies": True}))
     of_motion = [motion] if settings.motion == "auto" else []
     of_focal = [focal] if base.focal_varies and settings.focal_mode == "auto" else []
@@ -254,7 +265,7 @@ def questions(settings: Settings, base: Model, travels: bool) -> list[Question]:
         # Of some two hundred contests, terms that were not there gained at most 0.1 %, or 0.4 % by less than two standard
         # errors, those that were there 0.3 % and more.
         out.append(Question("distortion", lenses, 0.002, 3.0, bend=True))
-    return out
+    return [q if q is motion else replace(q, of_travel=True) for q in out] if rests else out
 
 
 def decide(
@@ -286,7 +297,9 @@ def decide(
     told = progress or (lambda done, total: None)
     for n, question in enumerate(asked):
         models = [replace(winner.model, **change) for change in question.changes]
-        if question.of_rows and (not winner.model.row_time or winner.model == models[0]):
+        if (question.of_rows and (not winner.model.row_time or winner.model == models[0])) or (
+            question.of_travel and not winner.model.translation
+        ):
             told(n + 1, len(asked))
             continue
         # the winner so far is already adjusted without the jury, except at the first question
@@ -324,7 +337,7 @@ def decide(
             if moves and share < BEYOND_DRIFT:
                 together = coherence(view, best.state, rival.state, frames, tracks | jury)
                 # what is left of rows that are read one after the other is alike among neighbours, too
-                sure = together > SURE_COHERENCE and not rival.model.row_time
+                sure = question.alike_proves and together > SURE_COHERENCE and not rival.model.row_time
                 needed_share = NEEDED_SHARE if sure else needed_share
             if together < NEEDED_COHERENCE:
                 # every point's own depth takes up some of its track's drift, so figures alone would speak for a path

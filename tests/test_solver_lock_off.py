@@ -1,5 +1,8 @@
 """A camera that stands still is known by what rests, however much moves before it, and told from one that hardly moves."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
@@ -91,6 +94,37 @@ def test_what_passes_before_a_camera_that_hardly_moves_does_not_carry_it():
     assert (found.track_label[~passes] == LABEL_STATIC).mean() > 0.7
     centres = -np.einsum("fji,fj->fi", found.cam_from_world[:, :3, :3], found.cam_from_world[:, :3, 3])
     assert np.abs(centres).max() < 0.01  # of the set's distance
+
+
+def in_the_wind(share: float, sway_px: float, seed: int) -> Clip:
+    """A picture of which a share, on the right, is leaves: each moves as its neighbours do, by a pixel, to and fro. The rest
+    stays in place, but for a common sway that no tripod is quite without."""
+    rng, source = np.random.default_rng(seed), texture(12 + seed, WIDTH, HEIGHT)
+    x, y = np.meshgrid(np.arange(WIDTH, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32))
+    begins = WIDTH * (1 - share)
+    soft = np.clip((x - begins) / 40, 0, 1)
+    waves = [(rng.normal(0, 1 / 40, 2), rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.5)) for _ in range(10)]
+    images = []
+    for i in range(40):
+        leaves = np.zeros((2, HEIGHT, WIDTH), np.float32)
+        for n, (k, phase, speed) in enumerate(waves):
+            leaves[n % 2] += 0.6 * np.sin(k[0] * x + k[1] * y + phase + speed * i)
+        right, down = soft * leaves + sway_px * np.array([np.sin(i / 5), np.cos(i / 7)])[:, None, None]
+        place = (x + right).astype(np.float32), (y + down).astype(np.float32)
+        picture = cv2.remap(source, *place, cv2.INTER_CUBIC, None, cv2.BORDER_REFLECT) + rng.normal(0, 2, x.shape)
+        images.append(np.repeat(np.clip(picture, 0, 255).astype(np.uint8)[..., None], 3, axis=2))
+    return Clip(images)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_leaves_in_the_wind_do_not_set_a_tripod_in_motion(seed):
+    """Neither a path nor a lens is made of what they do."""
+    clip = in_the_wind(0.6, 0.12, seed)
+    clip.info = replace(clip.info, width=WIDTH, height=HEIGHT)
+    found = solve(clip, Settings(threads=1), None, None, Quiet())
+    assert found.verdict.motion != "free" and found.verdict.focal == "prior" and not found.camera.k1
+    centres = -np.einsum("fji,fj->fi", found.cam_from_world[:, :3, :3], found.cam_from_world[:, :3, 3])
+    assert np.abs(centres).max() < 1e-9
 
 
 def test_a_camera_that_stands_still_by_the_users_word_does_so_behind_whatever_moves():
