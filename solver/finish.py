@@ -165,7 +165,7 @@ def holding(view: ShotView, state: State) -> np.ndarray:
     obs = problem.obs
     proj = project(obs, state.world.gather(problem, view.depth_is_log))
     holds = np.zeros(len(view.tracks.track), bool)
-    holds[problem.rows] = deviations(state, obs, proj) < SLIPPED
+    holds[problem.rows] = deviations(state, obs, obs.squares(proj.residual)) < SLIPPED
     return holds
 
 
@@ -223,7 +223,7 @@ def fit_of(view: ShotView, state: State, label: np.ndarray, kept: np.ndarray) ->
     )
     static = (label[problem.tracks] == LABEL_STATIC)[obs.point]
     # a slipped patch now and then is an outlier of the track, not an error of the camera
-    use = static & (deviations(state, obs, proj) < SLIPPED)
+    use = static & (deviations(state, obs, e2) < SLIPPED)
     count = np.bincount(obs.cam[static], minlength=frames)
     error = np.sqrt(
         np.bincount(obs.cam[use], e2[use], minlength=frames) / np.maximum(np.bincount(obs.cam[use], minlength=frames), 1)

@@ -105,6 +105,11 @@ def is_still(view: ShotView) -> bool:
     return bool(np.median(spread[long]) < MAX_STILL_PX * 0.3 and np.percentile(spread[long], 70) < MAX_STILL_PX)
 
 
+def assumed_focal_px(settings: Settings, width_px: float) -> float:
+    """What the user says, or a usual lens."""
+    return settings.focal_px or DEFAULT_FOCAL_OVER_WIDTH * width_px
+
+
 def candidates(view: ShotView, settings: Settings, use_depth: bool) -> list[StartOptions]:
     """Starts worth trying under the user's settings."""
     w = view.width

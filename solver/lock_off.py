@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
-from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, candidates
+from .hypotheses import assumed_focal_px, candidates
 from .in_place import AT_REST, LEAST_VIEWS, spread_of
 from .initialise import Started, cost_of, lift_seen
 from .movers import share_throughout
@@ -52,9 +52,8 @@ def begun_at_rest(
 ) -> Settled:
     """A reconstruction of a camera that hardly moves, begun from one that does not: it turns a little, by too little to say
     anything of its lens, and whatever does not rest is left out at first."""
-    focal_px = settings.focal_px or DEFAULT_FOCAL_OVER_WIDTH * view.width
     turning = next(o for o in candidates(view, settings, use_depth) if not o.translation)
-    turning = replace(turning, focal_free=False, focal_px=focal_px)
+    turning = replace(turning, focal_free=False, focal_px=assumed_focal_px(settings, view.width))
     world = World.blank(view.frame_count, view.tracks.track_count, turning.focal_px)
     world.registered[frames] = True
     for f in frames:

@@ -24,7 +24,7 @@ from .types import ClipInfo, ClipReader, DepthSource, MaskReader, Progress, Sett
 from .user_tracks import UserTrack, trust, with_errors, with_users
 from .view import ShotView
 
-SMALLEST_SIDE_PX = 16
+SMALLEST_SIDE_PX = 16  # of a picture into which a patch fits
 FEWEST_IN_SHOT = 8  # tracks in each of its frames,
 SHORTEST_SHOT = 8  # so many frames: a flash or a black frame is none
 

@@ -9,7 +9,7 @@ import numpy as np
 from .crowds import freed_of_movers
 from .effort import Effort, Stopwatch
 from .heats import best_starts
-from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, candidates, choose_tracks, is_still, start_frames
+from .hypotheses import assumed_focal_px, candidates, choose_tracks, is_still, start_frames
 from .in_place import in_place
 from .initialise import Started, lift, lift_seen, start
 from .lens_range import LensRange, hold_at_prior, judge_focal
@@ -210,7 +210,7 @@ def unknown_lens_held(view: ShotView, winner: Contender, state: State, lens: Len
 
 def still(view: ShotView, settings: Settings, tracks: np.ndarray, held: np.ndarray, watch: Stopwatch):
     """A lock-off: one camera for all frames, movers left out, points on their rays at the network's depth."""
-    focal = settings.focal_px or DEFAULT_FOCAL_OVER_WIDTH * view.width
+    focal = assumed_focal_px(settings, view.width)
     world = World.blank(view.frame_count, view.tracks.track_count, focal)
     world.registered[:] = True
     for f in [*view.keys, *range(view.frame_count)]:

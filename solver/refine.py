@@ -15,7 +15,7 @@ from .edits import only
 from .effort import Effort, Stopwatch
 from .finish import assemble
 from .gauge import laid_over
-from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH, start_frames
+from .hypotheses import assumed_focal_px, start_frames
 from .initialise import lift_seen
 from .lens_range import LensRange, stretch
 from .lock_off import at_rest
@@ -33,7 +33,6 @@ from .view import ShotView, World
 
 FEWEST_HELD_OUT = 8
 WEAK_SCALE = 2.0  # residuals beyond this many of the old solve's: the old cameras were no place to start from
-NO_FRAMES = np.zeros(0, int)
 SAME_LENS = 0.02  # how sure the solve before is of a focal length that a shot cannot tell: the scene was built under it
 
 
@@ -193,7 +192,7 @@ def model_of(solution: Solution, settings: Settings, view: ShotView) -> Model:
         k2=settings.distortion == "radial2" or (settings.distortion == "auto" and lens.k2 != 0),
         row_time=settings.rolling_shutter == "on" or (settings.rolling_shutter == "auto" and lens.row_time != 0),
         depth=bool(view.keys),
-        focal_prior_log=float(np.log(settings.focal_px or DEFAULT_FOCAL_OVER_WIDTH * view.width)),
+        focal_prior_log=float(np.log(assumed_focal_px(settings, view.width))),
         focal_prior_sigma=0.05 if settings.focal_px else 0.5,
     )
 
@@ -293,7 +292,8 @@ def _from_here(
     progress("adjust", 3, 8)
     watch.lap("adjust")
     settled = same_model or (model.translation and solution.verdict.motion_observable)
-    asked = [] if same_model else questions(settings, model, settled, at_rest(view).holds)
+    rests = settings.motion == "auto" and not settled and at_rest(view).holds
+    asked = [] if same_model else questions(settings, model, settled, rests)
     base = Contender(model, state, HeldOut(np.zeros(0), np.zeros(0, int), np.inf))
     if same_model:
         winner = base
@@ -367,7 +367,7 @@ def tracked_of(solution: Solution, material: Material) -> TrackedClip:
     )
 
 
-def spread_out(new: Solution, old: Solution, material: Material, tracked: np.ndarray = NO_FRAMES) -> Solution:
+def spread_out(new: Solution, old: Solution, material: Material, tracked: np.ndarray | tuple = ()) -> Solution:
     """The new solution under the old numbers of tracks, with everything only the old one knew.
 
     What was seen in the frames just `tracked` (n,), indices, and is not of its point there goes, as in any solve. What the old
@@ -379,10 +379,9 @@ def spread_out(new: Solution, old: Solution, material: Material, tracked: np.nda
     label[kept], held[kept] = new.track_label, new.track_held_out
     left_out = 0 if old.track_muted is None else int(np.asarray(old.track_muted).sum())
     tracks = old.tracks
-    if len(tracked):
-        asked = np.isin(tracks.frame_index, tracked) & np.isin(tracks.track, kept)
-        stayed = np.isin(_keys(tracks, tracks.track), _keys(new.tracks, kept[new.tracks.track]))
-        tracks = tracks.rows(stayed | ~asked)
+    asked = np.isin(tracks.frame_index, tracked) & np.isin(tracks.track, kept)
+    stayed = np.isin(_keys(tracks, tracks.track), _keys(new.tracks, kept[new.tracks.track]))
+    tracks = tracks.rows(stayed | ~asked)
     verdict = new.verdict
     if left_out:
         verdict = replace(verdict, statements=(*verdict.statements, f"{left_out} track(s) were left out by you."))

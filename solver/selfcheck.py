@@ -232,7 +232,6 @@ class Question:
     changes: tuple[dict, ...]
     needed_share: float = NEEDED_SHARE
     needed_sigmas: float = NEEDED_SIGMAS
-    alike_proves: bool = True  # whether a path may win by little, if it shifts neighbours clearly alike
     bend: bool = False  # whether how surely the lens comes out bent may speak as well
     of_rows: bool = False  # whether it is asked again, once rows that are read one after the other are known of
     of_travel: bool = False  # whether it is asked of a camera that travels alone
@@ -249,7 +248,7 @@ def questions(settings: Settings, base: Model, travels: bool, rests: bool = Fals
     if rests:
         known = settings.focal_mode == "known" and bool(settings.focal_px)
         moves = {"translation": True, "focal_free": not known}
-        motion = replace(motion, changes=(motion.changes[0], moves), needed_share=BEYOND_DRIFT, alike_proves=False)
+        motion = replace(motion, changes=(motion.changes[0], moves), needed_share=BEYOND_DRIFT)
     focal = Question("focal", ({"focal_varies": False}, {"focal_varies": True}))
     of_motion = [motion] if settings.motion == "auto" else []
     of_focal = [focal] if base.focal_varies and settings.focal_mode == "auto" else []
@@ -334,10 +333,10 @@ def decide(
                 continue
             moves = rival.model.translation and not best.model.translation
             together, needed_share = 1.0, question.needed_share
-            if moves and share < BEYOND_DRIFT:
+            if moves and share < BEYOND_DRIFT and needed_share < BEYOND_DRIFT:
                 together = coherence(view, best.state, rival.state, frames, tracks | jury)
                 # what is left of rows that are read one after the other is alike among neighbours, too
-                sure = question.alike_proves and together > SURE_COHERENCE and not rival.model.row_time
+                sure = together > SURE_COHERENCE and not rival.model.row_time
                 needed_share = NEEDED_SHARE if sure else needed_share
             if together < NEEDED_COHERENCE:
                 # every point's own depth takes up some of its track's drift, so figures alone would speak for a path

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .heats import alike
-from .hypotheses import DEFAULT_FOCAL_OVER_WIDTH
+from .hypotheses import assumed_focal_px
 from .initialise import Started, lift_seen
 from .movers import explained
 from .reconstruct import Model, State, from_start, is_flat, trim
@@ -118,6 +118,6 @@ def base_model(view: ShotView, settings: Settings, started, use_depth: bool) -> 
         k2=settings.distortion == "radial2",
         row_time=settings.rolling_shutter == "on",
         depth=use_depth,
-        focal_prior_log=float(np.log(settings.focal_px or DEFAULT_FOCAL_OVER_WIDTH * view.width)),
+        focal_prior_log=float(np.log(assumed_focal_px(settings, view.width))),
         focal_prior_sigma=0.05 if settings.focal_px else 0.5,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .bundle_model import Observations, Projection, project
+from .bundle_model import Observations, project
 from .reconstruct import State
 from .resection import refine_points
 from .types import LABEL_STATIC, LABEL_UNRELIABLE
@@ -38,9 +38,12 @@ def let_go(view: ShotView, state: State, translation: bool) -> np.ndarray:
     return slip & ~nowhere[track]
 
 
-def deviations(state: State, obs: Observations, proj: Projection) -> np.ndarray:
-    """(M,) how far observations are from where their points project, in what is to be expected of them in this shot."""
-    return np.sqrt(obs.squares(proj.residual)) / (obs.sigma_px * max(state.scale, 0.5))
+def deviations(state: State, obs: Observations, squares: np.ndarray) -> np.ndarray:
+    """(M,) how far observations are from where their points project, in what is to be expected of them in this shot.
+
+    squares (M,) px^2, of `obs.squares`.
+    """
+    return np.sqrt(squares) / (obs.sigma_px * max(state.scale, 0.5))
 
 
 def _fit_and_judge(view: ShotView, state: State, before: np.ndarray, translation: bool) -> np.ndarray:
@@ -60,7 +63,7 @@ def _fit_and_judge(view: ShotView, state: State, before: np.ndarray, translation
     torn = np.bincount(obs.point[had], minlength=obs.point_count) > 0
     world.direction[problem.tracks[torn]], world.rho[problem.tracks[torn]] = x.direction[torn], x.rho[torn]
     proj = project(obs, x)
-    away = deviations(state, obs, proj)
+    away = deviations(state, obs, obs.squares(proj.residual))
     far = proj.behind | ((away > SLIPPED) & (np.hypot(*proj.residual.T) > VISIBLE * view.width))
     seen = np.bincount(obs.cam, minlength=obs.cam_count)
     lost = np.bincount(obs.cam[far], minlength=obs.cam_count) > MOST * seen
