@@ -27,6 +27,7 @@ from .bundle_model import (
     project,
     step,
 )
+from .infinity import stays_at_infinity, stop_at_infinity
 from .leaps import leap_priors, racing_pairs
 
 BEHIND_PENALTY = 1e3
@@ -259,6 +260,17 @@ class Adjustment:
         hessian[where[:, :, None], where[:, None, :]] += n[:, :-1, :-1]
         gradient[where] += n[:, :-1, -1]
 
+    def hold_at_infinity(self, lin: _Linear, rho: np.ndarray) -> None:
+        """Nothing else may move as if points that stay at infinity did."""
+        held = stays_at_infinity(rho, lin.point_gradient)
+        if not held.any():
+            return
+        lin.cross[:, 2, held[self.obs.point]] = 0.0
+        lin.cross_lens[held, :, 2] = 0.0
+        lin.cross_key[:, 2, held[self.obs.point[self.obs.depth_obs]]] = 0.0
+        lin.point[held, 2, :] = lin.point[held, :, 2] = 0.0
+        lin.point_gradient[held, 2] = 0.0
+
     def reduce(self, lin: _Linear, damping: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Reduced system (N, N), its upper triangle alone, right side (N,) and the damped points' inverses (P, 3, 3)."""
         obs, d = self.obs, self.d
@@ -303,8 +315,10 @@ class Adjustment:
             right[la:] += along[rows:]
         return reduced, right, inverse
 
-    def back_substitute(self, lin: _Linear, inverse: np.ndarray, d_all: np.ndarray) -> np.ndarray:
-        """Point steps (P, 3) from the camera, lens and keyframe steps."""
+    def back_substitute(
+        self, lin: _Linear, inverse: np.ndarray, d_all: np.ndarray, rho: np.ndarray, damping: float
+    ) -> np.ndarray:
+        """Point steps (P, 3) from the camera, lens and keyframe steps; what would go beyond infinity stops there."""
         obs, d = self.obs, self.d
         right = lin.point_gradient.copy()
         d_cam = d_all[: self.lens_at].reshape(-1, d)
@@ -315,9 +329,12 @@ class Adjustment:
         if len(obs.depth_obs):
             d_key = d_all[self.key_at :].reshape(-1, 2)
             add_rows(right, obs.point[obs.depth_obs], np.einsum("dkm,md->mk", lin.cross_key, d_key[obs.depth_key]))
-        return -np.einsum("pij,pj->pi", inverse, right)
+        d_point = -np.einsum("pij,pj->pi", inverse, right)
+        if self.free.translation:
+            stop_at_infinity(d_point, rho, lin.point, right, np.full(len(rho), damping))
+        return d_point
 
-    def solve_damped(self, lin: _Linear, damping: float) -> tuple[np.ndarray, np.ndarray] | None:
+    def solve_damped(self, lin: _Linear, damping: float, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Steps (N,) and (P, 3); None when the reduced system is not positive definite."""
         reduced, right, inverse = self.reduce(lin, damping)
         diagonal = np.diag(lin.camera)
@@ -330,7 +347,7 @@ class Adjustment:
         d_all = cho_solve(factor, right, check_finite=False)
         if not np.isfinite(d_all).all():
             return None
-        return d_all, self.back_substitute(lin, inverse, d_all)
+        return d_all, self.back_substitute(lin, inverse, d_all, rho, damping)
 
     def covariance_of_lens(self, x: Unknowns) -> dict[str, float]:
         """Standard deviation of each shared unknown, given unit-variance normalised residuals, all else free.
@@ -366,9 +383,11 @@ class Adjustment:
         used = idle = 0
         for used in range(1, max_iterations + 1):
             lin = self.linearise(x, proj)
+            if self.free.translation:
+                self.hold_at_infinity(lin, x.rho)
             accepted = False
             for attempt in range(8):  # noqa: B007  (read below)
-                solved = self.solve_damped(lin, damping)
+                solved = self.solve_damped(lin, damping, x.rho)
                 if solved is not None:
                     d_all, d_point = solved
                     trial = step(

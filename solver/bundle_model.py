@@ -371,7 +371,7 @@ def step(x: Unknowns, d_cam: np.ndarray, d_lens: np.ndarray, d_key: np.ndarray, 
         if free.translation:
             # q is homogeneous: dividing the direction by its length divides rho as well
             nearer = (rho + d_point[:, 2]) / length
-            rho = np.maximum(nearer, np.where(rho > MIN_RHO, 0.1 * rho, 0.0))
+            rho = np.maximum(nearer, 0.0)
     scale, shift = x.key_scale + d_key[:, 0], x.key_shift + d_key[:, 1]
     return Unknowns(
         rotation, translation, log_focal, lens["k1"], lens["k2"], lens["row_time"], direction, rho, x.origin, scale, shift

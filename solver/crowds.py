@@ -25,6 +25,10 @@ SAME_MOVERS = 0.02  # share of the tracks that changed sides in a round up to wh
 IN_COMMON = 0.02  # share of the picture that the paths of two parts of the set both fit
 FIRST_LENSES = 2  # those near the one under which a turn explains most, or the shorter ones, before the rest is tried,
 WAYS_AT_ONCE = 2  # the nearest first: where it finds the set, others are not asked
+SAME_LENS, SAME_SET = (
+    0.1,
+    0.8,
+)  # log of focal lengths, share of what rests in either: ended alike
 ABOUT = 0.03  # by which the residuals of a reconstruction may be above those of one that has taken much longer
 CROWD = 0.15  # share of movers that can have carried the path along, so that looking for bodies is worth the time
 RESTLESS, RESTLESS_TURN = 0.28, 0.15  # share of tracks not at rest from which it is, too
@@ -55,35 +59,48 @@ def freed_of_movers(
         found = bodies(view, settings, of_one_lens(guess), frames, chosen, use_depth, options, clean)
         return found, [resting_on(view, body, frames, chosen) for body in found[:1]]
 
-    lenses = sorted({o.focal_px for o in travellers(view, settings, use_depth)}) if options.focal_free else [options.focal_px]
+    lenses_px = sorted({o.focal_px for o in travellers(view, settings, use_depth)}) if options.focal_free else [options.focal_px]
     if turning:
         turned = np.median(turning[0].state.world.log_focal[frames])
-        lenses.sort(key=lambda focal_px: abs(np.log(focal_px) - turned))
+        lenses_px.sort(key=lambda focal_px: abs(np.log(focal_px) - turned))
     resting = [rest for turn in turning for rest in resting_under(view, turn, frames, chosen)]
-    unturned = [
-        partial(from_what_rests, view, settings, rest, frames, chosen, use_depth, replace(options, focal_px=focal_px))
-        for focal_px in lenses
-        for rest in resting
-    ]
+
+    def unturned(lenses_px: list[float]) -> list[Callable[[], Settled]]:
+        return ways_from(view, settings, resting, frames, chosen, use_depth, options, lenses_px)
+
     zooms = any(clearly_zooms(s, frames) for s in (lead, *turning))
-    first_ways = FIRST_LENSES * len(resting)
+    first_lenses_px = lenses_px[:FIRST_LENSES]
     begun: list[Settled] = []
+    by_rest: list[list[Settled]] = [[] for _ in resting]  # the same, lens by lens
     clean = False
-    for at in range(0, first_ways, WAYS_AT_ONCE):
-        begun += side_by_side(lambda way: way(), unturned[at : min(at + WAYS_AT_ONCE, first_ways)])
+    while by_rest and len(by_rest[0]) < len(first_lenses_px):
+        asked = len(by_rest[0])
+        at_once = first_lenses_px[asked : asked + max(1, WAYS_AT_ONCE // len(resting))]
+        latest = side_by_side(lambda way: way(), unturned(at_once))
+        begun += latest
+        for k, of_rest in enumerate(by_rest):
+            of_rest += latest[k :: len(resting)]
         first = sharpest(view, [lead, *begun], frames, chosen)
         clean = first is not lead and first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
         if clean and not zooms and share_at_rest(view, first, frames, chosen) > HALF:
             return first  # nothing else can be larger
+        if len(resting) > 1 and ended_alike(latest, frames, chosen):  # either will do
+            better = sharpest(view, latest, frames, chosen)
+            resting, by_rest = zip(*[(r, o) for r, o in zip(resting, by_rest, strict=True) if o[-1] is better], strict=True)
+    agreed = bool(by_rest) and all(len(of_rest) > 1 and ended_alike(of_rest, frames, chosen) for of_rest in by_rest)
     guess = first if clean else lead
-    further = [] if clean else unturned[first_ways:]  # clean under one lens: no need of others
+    # clean under one lens, or the same under two: no need of others
+    further = [] if clean or agreed else unturned(lenses_px[FIRST_LENSES:])
     if zooms:
-        further += while_zooming(view, settings, lead, resting, frames, chosen, use_depth, options, lenses)
-    (found, largest), *others = side_by_side(
-        lambda way: way(), [partial(singled_out, guess, clean), partial(refined, guess), *further]
+        zooming = replace(options, focal_varies=True, focal_px=float(np.median(lenses_px)))
+        some_px = first_lenses_px[:1] if agreed else first_lenses_px
+        further = while_zooming(view, settings, lead, resting, frames, chosen, use_depth, zooming, some_px) + further
+    *others, (found, largest) = side_by_side(
+        lambda way: way(), [*further, partial(refined, guess), partial(singled_out, guess, clean)]
     )
     best = sharpest(view, [*begun, *largest, *others], frames, chosen)
-    return with_parts(view, settings, best, found, frames, chosen, use_depth, [options.focal_px, *lenses[:FIRST_LENSES]])
+    parts_px = list(dict.fromkeys([options.focal_px, *first_lenses_px]))
+    return with_parts(view, settings, best, found, frames, chosen, use_depth, parts_px)
 
 
 def clearly_zooms(settled: Settled, frames: np.ndarray) -> bool:
@@ -99,12 +116,11 @@ def while_zooming(
     frames: np.ndarray,
     chosen: np.ndarray,
     use_depth: bool,
-    options: StartOptions,
+    zooming: StartOptions,
     lenses_px: list[float],
 ) -> list[Callable[[], Settled]]:
-    """Ways to begin anew with a lens that zooms: from what rests under `lead`, if that zooms (its own lens may have held it to a
-    false path), or under a turn, `resting`; and from the largest body."""
-    zooming = replace(options, focal_varies=True, focal_px=float(np.median(lenses_px)))
+    """Ways to begin anew with a lens that zooms, the longest first: from the largest body; and from what rests under `lead`, if
+    that zooms (its own lens may have held it to a false path), or under a turn, `resting`."""
     leads = clearly_zooms(lead, frames)
     if leads:
         resting = [chosen & (lead.state.label == LABEL_STATIC)]
@@ -114,12 +130,7 @@ def while_zooming(
         found = bodies(view, settings, whole, frames, chosen, use_depth, zooming)
         return resting_on(view, found[0], frames, chosen) if found else lead  # too few tracks for a body
 
-    ways = [
-        partial(from_what_rests, view, settings, rest, frames, chosen, use_depth, replace(zooming, focal_px=focal_px))
-        for focal_px in lenses_px[:FIRST_LENSES]
-        for rest in resting
-    ]
-    return [*ways, largest]
+    return [largest, *ways_from(view, settings, resting, frames, chosen, use_depth, zooming, lenses_px)]
 
 
 def with_parts(
@@ -198,6 +209,32 @@ def resting_under(view: ShotView, turning: Settled, frames: np.ndarray, chosen: 
     both = at_rest | sharing_a_path(view, turning.state, frames, chosen)
     ways = [at_rest, both] if (both & ~at_rest).any() else [at_rest]  # the same start need not be made twice
     return [rest for rest in ways if rest.sum() >= LEAST_NEIGHBOURS]
+
+
+def ways_from(
+    view: ShotView,
+    settings: Settings,
+    resting: list[np.ndarray],
+    frames: np.ndarray,
+    chosen: np.ndarray,
+    use_depth: bool,
+    options: StartOptions,
+    lenses_px: list[float],
+) -> list[Callable[[], Settled]]:
+    """Ways to begin anew from each of several sets of tracks, `resting`, under each of the focal lengths, lens by lens."""
+    return [
+        partial(from_what_rests, view, settings, rest, frames, chosen, use_depth, replace(options, focal_px=focal_px))
+        for focal_px in lenses_px
+        for rest in resting
+    ]
+
+
+def ended_alike(those: list[Settled], frames: np.ndarray, chosen: np.ndarray) -> bool:
+    """Whether reconstructions that began in different ways have found about the same lens and the same set."""
+    log_focal = [np.median(s.state.world.log_focal[frames]) for s in those]
+    rest = [chosen & (s.state.label == LABEL_STATIC) for s in those]
+    in_common = np.logical_and.reduce(rest).sum() / max(1, np.logical_or.reduce(rest).sum())
+    return bool(np.ptp(log_focal) < SAME_LENS and in_common > SAME_SET)
 
 
 def from_what_rests(
