@@ -11,6 +11,9 @@ import numpy as np
 
 from .bundle_model import MIN_RHO
 
+MOST_NEARER = 2.0  # times a point's inverse distance that a step may add to it; of a far point's:
+FAR_SHARE = 0.3  # of the median
+
 
 def stays_at_infinity(rho: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """(P,) bool: the points at inverse distances rho (P,) that are at infinity, and that the cost's gradient (P, 3) would take
@@ -21,14 +24,17 @@ def stays_at_infinity(rho: np.ndarray, gradient: np.ndarray) -> np.ndarray:
 def stop_at_infinity(
     d_point: np.ndarray, rho: np.ndarray, hessian: np.ndarray, gradient: np.ndarray, damping: np.ndarray
 ) -> None:
-    """Ends those of the points' steps d_point (P, 3) at infinity that would go on beyond it, and fits their way across to that.
+    """Ends those of the points' steps d_point (P, 3) at infinity that would go on beyond it, and cuts those that come much nearer
+    at once, as one does that a step takes behind a camera; their way across is fitted to that.
 
     rho (P,) are the inverse distances before the step; hessian (P, 3, 3), gradient (P, 3) and damping (P,) those it comes from.
     """
-    beyond = np.flatnonzero(d_point[:, 2] < -rho)
-    if not len(beyond):
+    near = np.maximum(rho, FAR_SHARE * np.median(rho)) * MOST_NEARER
+    along = np.clip(d_point[:, 2], -rho, near)
+    cut = np.flatnonzero(along != d_point[:, 2])
+    if not len(cut):
         return
-    block = hessian[beyond, :2, :2] * (1 + damping[beyond, None, None] * np.eye(2)) + 1e-12 * np.eye(2)
-    left = gradient[beyond, :2] - hessian[beyond, :2, 2] * rho[beyond, None]
-    d_point[beyond, :2] = -np.linalg.solve(block, left[..., None])[..., 0]
-    d_point[beyond, 2] = -rho[beyond]
+    block = hessian[cut, :2, :2] * (1 + damping[cut, None, None] * np.eye(2)) + 1e-12 * np.eye(2)
+    left = gradient[cut, :2] + hessian[cut, :2, 2] * along[cut, None]
+    d_point[cut, :2] = -np.linalg.solve(block, left[..., None])[..., 0]
+    d_point[cut, 2] = along[cut]
