@@ -11,8 +11,8 @@ import numpy as np
 
 from .bundle_model import MIN_RHO
 
-MOST_NEARER = 2.0  # times a point's inverse distance that a step may add to it; of a far point's:
-FAR_SHARE = 0.3  # of the median
+MOST_NEARER = 2.0  # times a point's inverse distance that a step may add to it,
+FAR_SHARE = 0.3  # or of the mean, for those that are farther
 
 
 def stays_at_infinity(rho: np.ndarray, gradient: np.ndarray) -> np.ndarray:
@@ -29,7 +29,8 @@ def stop_at_infinity(
 
     rho (P,) are the inverse distances before the step; hessian (P, 3, 3), gradient (P, 3) and damping (P,) those it comes from.
     """
-    near = np.maximum(rho, FAR_SHARE * np.median(rho)) * MOST_NEARER
+    usual = float(rho.mean()) if len(rho) else 0.0
+    near = MOST_NEARER * np.maximum(rho, FAR_SHARE * usual) if usual > MIN_RHO else np.inf  # else nothing is known
     along = np.clip(d_point[:, 2], -rho, near)
     cut = np.flatnonzero(along != d_point[:, 2])
     if not len(cut):

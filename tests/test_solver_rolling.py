@@ -61,6 +61,18 @@ def test_rows_are_neither_a_path_nor_a_zoom(way_m, row_time):
     assert winner.held.rms_px < 0.17  # the noise of the tracks is 0.1 a coordinate
 
 
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_a_shaking_tripod_whose_rows_take_long_does_not_travel(seed):
+    winner, contenders = contest(*shaken(0.0, 0.8, seed))
+    assert not winner.model.translation, [c.why for c in contenders]
+    assert not winner.model.focal_varies, [c.why for c in contenders]
+
+
+def test_half_a_percent_of_the_depth_is_a_path_whatever_the_rows():
+    winner, contenders = contest(*shaken(0.03, 0.8))
+    assert winner.model.translation, [c.why for c in contenders]
+
+
 def test_a_shake_read_at_once_has_no_rows():
     winner, contenders = contest(*shaken(0.3, 0.0))
     assert not winner.model.row_time, [c.why for c in contenders]
