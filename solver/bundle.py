@@ -27,7 +27,7 @@ from .bundle_model import (
     project,
     step,
 )
-from .infinity import stays_at_infinity, stop_at_infinity
+from .infinity import bound_steps, stays_at_infinity
 from .leaps import leap_priors, racing_pairs
 
 BEHIND_PENALTY = 1e3
@@ -133,6 +133,7 @@ class _Linear:
     cross: np.ndarray  # (d, 3, M) camera of the observation x point
     cross_lens: np.ndarray  # (P, L, 3)
     cross_key: np.ndarray  # (2, 3, D)
+    rho: np.ndarray  # (P,) inverse distances of the points, which end at infinity
     point: np.ndarray  # (P, 3, 3)
     point_gradient: np.ndarray  # (P, 3)
 
@@ -234,7 +235,7 @@ class Adjustment:
             columns = np.array(columns)
             hessian[columns[:, None], columns] += w * np.outer(slope, slope)
             gradient[columns] += w * r * slope
-        return _Linear(hessian, gradient, cross, cross_lens, cross_key, point, point_gradient)
+        return _Linear(hessian, gradient, cross, cross_lens, cross_key, x.rho, point, point_gradient)
 
     def _add_depth(self, x, proj, hessian, gradient, cross, cross_key, point, point_gradient) -> None:
         obs, free, d = self.obs, self.free, self.d
@@ -260,9 +261,9 @@ class Adjustment:
         hessian[where[:, :, None], where[:, None, :]] += n[:, :-1, :-1]
         gradient[where] += n[:, :-1, -1]
 
-    def hold_at_infinity(self, lin: _Linear, rho: np.ndarray) -> None:
+    def hold_at_infinity(self, lin: _Linear) -> None:
         """Nothing else may move as if points that stay at infinity did."""
-        held = stays_at_infinity(rho, lin.point_gradient)
+        held = stays_at_infinity(lin.rho, lin.point_gradient)
         if not held.any():
             return
         lin.cross[:, 2, held[self.obs.point]] = 0.0
@@ -315,10 +316,8 @@ class Adjustment:
             right[la:] += along[rows:]
         return reduced, right, inverse
 
-    def back_substitute(
-        self, lin: _Linear, inverse: np.ndarray, d_all: np.ndarray, rho: np.ndarray, damping: float
-    ) -> np.ndarray:
-        """Point steps (P, 3) from the camera, lens and keyframe steps; what would go beyond infinity stops there."""
+    def back_substitute(self, lin: _Linear, inverse: np.ndarray, d_all: np.ndarray, damping: float) -> np.ndarray:
+        """Point steps (P, 3) from the camera, lens and keyframe steps; none goes beyond infinity."""
         obs, d = self.obs, self.d
         right = lin.point_gradient.copy()
         d_cam = d_all[: self.lens_at].reshape(-1, d)
@@ -331,10 +330,10 @@ class Adjustment:
             add_rows(right, obs.point[obs.depth_obs], np.einsum("dkm,md->mk", lin.cross_key, d_key[obs.depth_key]))
         d_point = -np.einsum("pij,pj->pi", inverse, right)
         if self.free.translation:
-            stop_at_infinity(d_point, rho, lin.point, right, np.full(len(rho), damping))
+            bound_steps(d_point, lin.rho, lin.point, right, np.full(len(d_point), damping))
         return d_point
 
-    def solve_damped(self, lin: _Linear, damping: float, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    def solve_damped(self, lin: _Linear, damping: float) -> tuple[np.ndarray, np.ndarray] | None:
         """Steps (N,) and (P, 3); None when the reduced system is not positive definite."""
         reduced, right, inverse = self.reduce(lin, damping)
         diagonal = np.diag(lin.camera)
@@ -347,7 +346,7 @@ class Adjustment:
         d_all = cho_solve(factor, right, check_finite=False)
         if not np.isfinite(d_all).all():
             return None
-        return d_all, self.back_substitute(lin, inverse, d_all, rho, damping)
+        return d_all, self.back_substitute(lin, inverse, d_all, damping)
 
     def covariance_of_lens(self, x: Unknowns) -> dict[str, float]:
         """Standard deviation of each shared unknown, given unit-variance normalised residuals, all else free.
@@ -384,10 +383,10 @@ class Adjustment:
         for used in range(1, max_iterations + 1):
             lin = self.linearise(x, proj)
             if self.free.translation:
-                self.hold_at_infinity(lin, x.rho)
+                self.hold_at_infinity(lin)
             accepted = False
             for attempt in range(8):  # noqa: B007  (read below)
-                solved = self.solve_damped(lin, damping, x.rho)
+                solved = self.solve_damped(lin, damping)
                 if solved is not None:
                     d_all, d_point = solved
                     trial = step(

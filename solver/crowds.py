@@ -25,10 +25,7 @@ SAME_MOVERS = 0.02  # share of the tracks that changed sides in a round up to wh
 IN_COMMON = 0.02  # share of the picture that the paths of two parts of the set both fit
 FIRST_LENSES = 2  # those near the one under which a turn explains most, or the shorter ones, before the rest is tried,
 WAYS_AT_ONCE = 2  # the nearest first: where it finds the set, others are not asked
-SAME_LENS, SAME_SET = (
-    0.1,
-    0.8,
-)  # log of focal lengths, share of what rests in either: ended alike
+SAME_LENS, SAME_SET = 0.1, 0.8  # in log of focal length; share of what rests in either: reconstructions ended alike
 ABOUT = 0.03  # by which the residuals of a reconstruction may be above those of one that has taken much longer
 CROWD = 0.15  # share of movers that can have carried the path along, so that looking for bodies is worth the time
 RESTLESS, RESTLESS_TURN = 0.28, 0.15  # share of tracks not at rest from which it is, too
@@ -86,7 +83,8 @@ def freed_of_movers(
             return first  # nothing else can be larger
         if len(resting) > 1 and ended_alike(latest, frames, chosen):  # either will do
             better = sharpest(view, latest, frames, chosen)
-            resting, by_rest = zip(*[(r, o) for r, o in zip(resting, by_rest, strict=True) if o[-1] is better], strict=True)
+            at = next(k for k, one in enumerate(latest) if one is better)
+            resting, by_rest = [resting[at]], [by_rest[at]]
     agreed = bool(by_rest) and all(len(of_rest) > 1 and ended_alike(of_rest, frames, chosen) for of_rest in by_rest)
     guess = first if clean else lead
     # clean under one lens, or the same under two: no need of others

@@ -21,9 +21,7 @@ def stays_at_infinity(rho: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     return (rho <= MIN_RHO) & (gradient[:, 2] > 0)
 
 
-def stop_at_infinity(
-    d_point: np.ndarray, rho: np.ndarray, hessian: np.ndarray, gradient: np.ndarray, damping: np.ndarray
-) -> None:
+def bound_steps(d_point: np.ndarray, rho: np.ndarray, hessian: np.ndarray, gradient: np.ndarray, damping: np.ndarray) -> None:
     """Ends those of the points' steps d_point (P, 3) at infinity that would go on beyond it, and cuts those that come much nearer
     at once, as one does that a step takes behind a camera; their way across is fitted to that.
 

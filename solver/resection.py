@@ -11,7 +11,7 @@ import numpy as np
 
 from .bundle import group_sums, products, robust
 from .bundle_model import Freedom, Observations, Projection, Unknowns, pixel_jacobians, project, step
-from .infinity import stays_at_infinity, stop_at_infinity
+from .infinity import bound_steps, stays_at_infinity
 
 SETTLED_GAIN = 3e-5  # relative, of a point's cost in one step
 HOPELESS_DAMPING = 10.0
@@ -132,7 +132,7 @@ def refine_points(
             hessian[held, 2, :2] = hessian[held, :2, 2] = gradient[held, 2] = 0.0
         d = _solve_small(hessian, gradient, damping)
         if translation:
-            stop_at_infinity(d, x.rho, hessian, gradient, damping)
+            bound_steps(d, x.rho, hessian, gradient, damping)
         d[:, :2] = np.clip(d[:, :2], -0.2, 0.2)
         trial = step(x, no_cam, np.zeros(0), no_key, d, free)
         trial_proj = project(obs, trial)

@@ -39,7 +39,7 @@ NEEDED_COHERENCE = 0.15
 SURE_COHERENCE = 0.2
 BEYOND_DRIFT = 0.6  # share of the cost: a point's own depth can take up one of a drift's two coordinates, no more than half of it
 # Where rows are read one after the other, a frame's own motion is known to second order only. Paths and zooms that are none take
-# up 4 to 18 % of what is left (synthetic shakes, rows over 0.4 and 0.8 of a frame); a path of half a percent of the depth 94 %.
+# up 3 to 23 % of what is left (synthetic shakes, rows over 0.4 and 0.8 of a frame); a path of half a percent of the depth 95 %.
 BEYOND_ROWS = 0.25
 
 
