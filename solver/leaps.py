@@ -10,6 +10,7 @@ import numpy as np
 
 from .bundle_model import Observations, Unknowns
 
+SOFTLY = 0.2  # of the spread of a keyframe's disparities, over which its nearness ends at none
 LEAP_SIGMA = 0.01  # of the scene's depth per frame that a camera goes on meanwhile; a hand that swings round by its arm's length
 
 
@@ -36,10 +37,14 @@ def leap_priors(
     if obs.depth_is_log:
         nearness, by_scale, by_shift = np.exp(-value - scale), -np.ones(len(keys)), np.zeros(len(keys))
     else:
-        nearness = (value - shift) / scale
-        if (nearness <= 0).any():
+        if (scale <= 0).any():
             return []
-        by_scale, by_shift = -1 / scale, -1 / (value - shift)
+        # a prior that came and went with a keyframe at infinity would be a step in the cost, and the adjustment would take it
+        spread = np.array([np.std(obs.depth_value[obs.depth_key == k]) for k in keys])
+        above = value - shift
+        root = np.hypot(above, SOFTLY * spread) + 1e-12
+        nearness = (above + root) / 2 / scale
+        by_scale, by_shift = -1 / scale, -1 / root
     near = float(np.exp(np.log(nearness).mean()))
     key_columns = np.stack([key_at + 2 * keys, key_at + 2 * keys + 1], 1).ravel().tolist()
     by_key = np.stack([by_scale, by_shift], 1).ravel() / len(keys)

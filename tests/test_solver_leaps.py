@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from solver.bundle import Adjustment
-from solver.bundle_model import Freedom, rotation_exp
+from solver.bundle_model import Freedom, Observations, Unknowns, rotation_exp
 from solver.initialise import StartOptions, register
 from solver.leaps import leap_priors, racing_pairs
 from solver.types import Tracks
@@ -91,6 +91,37 @@ def test_leaps_are_told_whatever_the_scenes_size(depth):
     assert len(one) == 3 * (obs.cam_count - 1)
     assert [r for _, _, r, _ in one] == pytest.approx([r for _, _, r, _ in other])
     assert max(abs(r) for _, _, r, _ in one) > 1e-3
+
+
+def with_a_keyframe_far_away(obs: Observations, x: Unknowns, beyond: float) -> Unknowns:
+    """The first keyframe's disparities begin that far above their median: nearly all of it lies at infinity."""
+    return replace(x, key_shift=np.r_[np.median(obs.depth_value[obs.depth_key == 0]) + beyond, x.key_shift[1:]])
+
+
+def leaps(obs: Observations, x: Unknowns) -> list:
+    pairs = racing_pairs(x, np.ones(obs.cam_count - 1), 0.0)
+    return leap_priors(obs, x, pairs, np.ones(obs.cam_count - 1), 6, 100)
+
+
+def test_what_a_leap_costs_does_not_depend_on_which_side_of_infinity_a_keyframe_comes_out():
+    """An adjustment would go where the cost drops, and could not get back."""
+    obs, x = make_scene(depth="disparity")
+    near, beyond = (leaps(obs, with_a_keyframe_far_away(obs, x, at)) for at in (-1e-6, 1e-6))
+    assert len(near) == len(beyond) == 3 * (obs.cam_count - 1)
+    assert [r for _, _, r, _ in beyond] == pytest.approx([r for _, _, r, _ in near], rel=1e-3)
+
+
+@pytest.mark.parametrize("beyond", [-0.3, 0.0, 0.01])
+def test_leaps_change_with_a_keyframes_scale_and_shift_as_told(beyond):
+    obs, x = make_scene(depth="disparity")
+    x = with_a_keyframe_far_away(obs, x, beyond)
+    told = np.array([slope[6:8] for _, slope, _, _ in leaps(obs, x)])
+    for column, name in enumerate(("key_scale", "key_shift")):
+        ahead, back = (
+            np.array([r for _, _, r, _ in leaps(obs, replace(x, **{name: np.r_[getattr(x, name)[0] + h, getattr(x, name)[1:]]}))])
+            for h in (1e-6, -1e-6)
+        )
+        assert told[:, column] == pytest.approx((ahead - back) / 2e-6, rel=1e-4, abs=1e-9)
 
 
 def test_a_camera_that_turns_slowly_may_go_where_it_likes():
