@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -62,43 +62,78 @@ def freed_of_movers(
         lenses_px.sort(key=lambda focal_px: abs(np.log(focal_px) - turned))
     resting = [rest for turn in turning for rest in resting_under(view, turn, frames, chosen)]
 
-    def unturned(lenses_px: list[float]) -> list[Callable[[], Settled]]:
-        return ways_from(view, settings, resting, frames, chosen, use_depth, options, lenses_px)
-
     zooms = any(clearly_zooms(s, frames) for s in (lead, *turning))
-    first_lenses_px = lenses_px[:FIRST_LENSES]
+    first_px = lenses_px[:FIRST_LENSES]
+    first = first_ways(view, settings, lead, resting, frames, chosen, use_depth, options, first_px, zooms)
+    if first.all_there_is:
+        return first.clean
+    # clean under one lens, or the same under two: no need of others
+    further_px = [] if first.clean or first.agreed else lenses_px[FIRST_LENSES:]
+    further = ways_from(view, settings, first.resting, frames, chosen, use_depth, options, further_px)
+    if zooms:
+        zooming = replace(options, focal_varies=True, focal_px=float(np.median(lenses_px)))
+        some_px = first_px[:1] if first.agreed else first_px
+        further = while_zooming(view, settings, lead, first.resting, frames, chosen, use_depth, zooming, some_px) + further
+    guess = first.clean or lead
+    *others, (found, largest) = side_by_side(
+        lambda way: way(), [*further, partial(refined, guess), partial(singled_out, guess, first.clean is not None)]
+    )
+    best = sharpest(view, [*first.begun, *largest, *others], frames, chosen)
+    parts_px = list(dict.fromkeys([options.focal_px, *first_px]))
+    return with_parts(view, settings, best, found, frames, chosen, use_depth, parts_px)
+
+
+@dataclass(frozen=True)
+class FirstWays:
+    """What came of beginning from what rests under a turn, under the first lenses: the reconstructions; the sets of tracks that
+    further ones should begin from; the best, where that fits as one body does; whether nothing else can be larger than it;
+    whether the lenses led to the same."""
+
+    begun: list[Settled]
+    resting: list[np.ndarray]
+    clean: Settled | None = None
+    all_there_is: bool = False
+    agreed: bool = False
+
+
+def first_ways(
+    view: ShotView,
+    settings: Settings,
+    lead: Settled,
+    resting: list[np.ndarray],
+    frames: np.ndarray,
+    chosen: np.ndarray,
+    use_depth: bool,
+    options: StartOptions,
+    lenses_px: list[float],
+    zooms: bool,
+) -> FirstWays:
+    """Begins from each of several sets of tracks, `resting`, lens by lens, until that has found the set or no lens is left.
+
+    zooms: whether the lens seems to zoom, so that one that does not cannot have the last word.
+    """
     begun: list[Settled] = []
     by_rest: list[list[Settled]] = [[] for _ in resting]  # the same, lens by lens
-    clean = False
-    while by_rest and len(by_rest[0]) < len(first_lenses_px):
+    clean = None
+    while by_rest and len(by_rest[0]) < len(lenses_px):
         asked = len(by_rest[0])
-        at_once = first_lenses_px[asked : asked + max(1, WAYS_AT_ONCE // len(resting))]
-        latest = side_by_side(lambda way: way(), unturned(at_once))
+        at_once = lenses_px[asked : asked + max(1, WAYS_AT_ONCE // len(resting))]
+        ways = ways_from(view, settings, resting, frames, chosen, use_depth, options, at_once)
+        latest = side_by_side(lambda way: way(), ways)
         begun += latest
         for k, of_rest in enumerate(by_rest):
             of_rest += latest[k :: len(resting)]
-        first = sharpest(view, [lead, *begun], frames, chosen)
-        clean = first is not lead and first.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
-        if clean and not zooms and share_at_rest(view, first, frames, chosen) > HALF:
-            return first  # nothing else can be larger
+        best = sharpest(view, [lead, *begun], frames, chosen)
+        fits = best is not lead and best.state.scale < min(ONE_BODY, (1 + ABOUT) * lead.state.scale)
+        clean = best if fits else None
+        if clean and not zooms and share_at_rest(view, clean, frames, chosen) > HALF:
+            return FirstWays(begun, resting, clean, all_there_is=True)
         if len(resting) > 1 and ended_alike(latest, frames, chosen):  # either will do
             better = sharpest(view, latest, frames, chosen)
             at = next(k for k, one in enumerate(latest) if one is better)
             resting, by_rest = [resting[at]], [by_rest[at]]
     agreed = bool(by_rest) and all(len(of_rest) > 1 and ended_alike(of_rest, frames, chosen) for of_rest in by_rest)
-    guess = first if clean else lead
-    # clean under one lens, or the same under two: no need of others
-    further = [] if clean or agreed else unturned(lenses_px[FIRST_LENSES:])
-    if zooms:
-        zooming = replace(options, focal_varies=True, focal_px=float(np.median(lenses_px)))
-        some_px = first_lenses_px[:1] if agreed else first_lenses_px
-        further = while_zooming(view, settings, lead, resting, frames, chosen, use_depth, zooming, some_px) + further
-    *others, (found, largest) = side_by_side(
-        lambda way: way(), [*further, partial(refined, guess), partial(singled_out, guess, clean)]
-    )
-    best = sharpest(view, [*begun, *largest, *others], frames, chosen)
-    parts_px = list(dict.fromkeys([options.focal_px, *first_lenses_px]))
-    return with_parts(view, settings, best, found, frames, chosen, use_depth, parts_px)
+    return FirstWays(begun, resting, clean, agreed=agreed)
 
 
 def clearly_zooms(settled: Settled, frames: np.ndarray) -> bool:
