@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import cv2
@@ -13,10 +11,14 @@ import numpy as np
 from .clip import ranges
 from .effort import Effort, Stopwatch
 from .errors import EXIT_INPUT, EXIT_UNSOLVED, HoldfastError
+from .finish import assemble
 from .interlace import InterlaceWatch
+from .joints import apart
 from .keyframes import KeyframeDepths
 from .parallel import use_cores
 from .preview import Preview
+from .reconstruction import reconstruct
+from .selfcheck import fit_held_out
 from .tracked import TrackedClip, TrackingOptions
 from .tracker import Tracker
 from .tracking import track_clip
@@ -45,8 +47,6 @@ def solve(
     cv2.setNumThreads(use_cores(settings.threads))
     options = TrackingOptions.for_quality(settings.quality, info.width, info.height)
     total = len(info.frames)
-    loader = ThreadPoolExecutor(1)
-    loading = loader.submit(_what_follows)
     depths = KeyframeDepths(depth, total, effort.depth_keyframes)
     preview = Preview(progress)
     interlace = InterlaceWatch()
@@ -87,8 +87,6 @@ def solve(
     view = ShotView(tracked.tracks, info.width, info.height, maps, pixel_aspect=info.pixel_aspect)
     view.depth_term = settings.depth_use == "all"
     trust(view, described)
-    reconstruct, fit_held_out, assemble, apart = loading.result()
-    loader.shutdown()
     warn_of_cuts(tracked.tracks, apart(tracked.tracks, np.ones(tracked.tracks.track_count)), progress)
     winner, contenders, tracks, held, lens = reconstruct(view, settings, effort, progress, watch, preview, tracked.colour)
     fit_held_out(view, winner, held)
@@ -101,16 +99,6 @@ def solve(
         with_errors(solution),
         timings={k: round(v, 3) for k, v in watch.seconds.items()} | {"total": round(time.perf_counter() - watch.begun, 3)},
     )
-
-
-def _what_follows() -> tuple[Callable, Callable, Callable, Callable]:
-    """What is called once a clip is tracked. Loading scipy takes a while: it is done in a thread, beside the tracking."""
-    from .finish import assemble
-    from .joints import apart
-    from .reconstruction import reconstruct
-    from .selfcheck import fit_held_out
-
-    return reconstruct, fit_held_out, assemble, apart
 
 
 def warn_of_cuts(tracks: Tracks, unjoined: np.ndarray, progress: Progress) -> None:

@@ -78,7 +78,7 @@ def _solve(options: argparse.Namespace, reporter: Reporter, log: RunLog, exact_c
     from .depth import open_depth_source
     from .effort import Effort
 
-    with ThreadPoolExecutor(1) as pool:  # a network takes as long to load as all else
+    with ThreadPoolExecutor(1) as pool:  # a network takes as long to load as all else, scipy included
         opening = pool.submit(
             open_depth_source,
             options.depth_model,
