@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from .bundle import Adjustment
+from .hypotheses import assumed_focal_px
 from .initialise import depth_strength
 from .parallel import side_by_side
 from .reconstruct import Model, State, adjust_state
@@ -29,6 +30,8 @@ CORRELATED_ERRORS = 3.0
 # 0.84 % where 0.76 % was.
 SYSTEMATIC = 0.003
 RANGE_SIGMAS = 2.0  # at the ends of a range
+STILL_DEG = 0.02  # a camera that turns by less stands still: what its tracks say of the lens is their own noise
+PRIOR_REACH, PRIOR_SIGMA = 3.0, 0.55  # of lenses that nothing is known of: either way, and in log
 EQUAL_COST = 0.5 * RANGE_SIGMAS**2 * CORRELATED_ERRORS**2
 
 
@@ -76,7 +79,7 @@ def judge_focal(
     doubt = any(better for _, _, better in rivals)
     if not model.focal_free:
         known = bool(settings.focal_px) and settings.focal_mode == "known"
-        word, reach, sigma = ("given", 1.0, 0.0) if known else ("prior", 3.0, 0.55)
+        word, reach, sigma = ("given", 1.0, 0.0) if known else ("prior", PRIOR_REACH, PRIOR_SIGMA)
         return LensRange(word, focal / reach, focal * reach, sigma, bend_doubt=doubt)
     valley: tuple[tuple[float, float], ...] = ()
     sigma = lens_spread(view, state, frames, tracks, model).get("focal", np.inf)
@@ -98,6 +101,13 @@ def judge_focal(
     ratio = high / low
     word = "prior" if not known else "measured" if ratio < MEASURED_RATIO else "weak"
     return LensRange(word, low, high, float(np.log(ratio) / 4), focal, doubt, valley)
+
+
+def turned_deg(world: World) -> float:
+    """By how much the camera turns from its first frame at most, degrees."""
+    rotation = world.rotation[world.registered]
+    cosine = (np.einsum("fij,ij->f", rotation, rotation[0]) - 1) / 2
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1)).max()))
 
 
 def _widened(low: float, focal: float, high: float) -> tuple[float, float]:
@@ -138,6 +148,19 @@ def hold_at_prior(view: ShotView, state: State, model: Model, lens: LensRange) -
     focal = np.median(state.world.log_focal)
     state.world = stretch(state.world, float(np.exp(expected - focal)), view.frame_count // 2)
     return replace(model, focal_free=False)
+
+
+def held_where_still(view: ShotView, settings: Settings, state: State, model: Model, lens: LensRange) -> LensRange:
+    """What is known of the lens once every frame has its camera: nothing where that stands still, whatever its tracks' noise
+    says; `state` has a usual one then."""
+    if model.translation or model.focal_varies or lens.word == "given":
+        return lens
+    usual = assumed_focal_px(settings, view.width)
+    factor = usual / float(np.exp(np.median(state.world.log_focal)))
+    if turned_deg(state.world) / factor >= STILL_DEG:
+        return lens
+    state.world = stretch(state.world, factor, view.frame_count // 2)
+    return LensRange("prior", usual / PRIOR_REACH, usual * PRIOR_REACH, PRIOR_SIGMA, usual, lens.bend_doubt)
 
 
 def stretch(world: World, factor: float, reference: int) -> World:

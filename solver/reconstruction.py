@@ -12,7 +12,7 @@ from .heats import best_starts
 from .hypotheses import assumed_focal_px, candidates, choose_tracks, is_still, start_frames
 from .in_place import in_place
 from .initialise import Started, lift, lift_seen, start
-from .lens_range import LensRange, hold_at_prior, judge_focal
+from .lens_range import LensRange, held_where_still, hold_at_prior, judge_focal
 from .lock_off import Rest, at_rest, begun_at_rest
 from .mirror import better_mirror
 from .parallel import side_by_side
@@ -135,6 +135,7 @@ def reconstruct(
     if unknown_lens_held(view, winner, contest, lens):
         winner.state = finished(contest, winner.model)
     lens = lens.after(float(np.exp(np.median(winner.state.world.log_focal[frames]))))
+    lens = held_where_still(view, settings, winner.state, winner.model, lens)
     preview.solved("adjust", view, winner.state, colour, view.frame_count // 2)
     unit = unit_of(view, winner, solve_frames, tracks)
     winner.held = measure(view, winner.state, np.arange(view.frame_count), held, winner.model.translation, unit)

@@ -8,19 +8,18 @@ import numpy as np
 
 from .doubts import Doubts, in_doubt, said_of
 from .in_place import in_place
-from .lens_range import LensRange
+from .lens_range import STILL_DEG, LensRange, turned_deg
 from .movers import share_throughout
 from .reconstruct import State
 from .selfcheck import Contender
 from .tracked import TrackedClip
 from .types import LABEL_MOVER, LABEL_STATIC, LABEL_UNRELIABLE, Settings, Verdict
-from .view import ShotView, World
+from .view import ShotView
 
 MOST_UNJOINED = 0.1  # of the frames: a flash or a passer-by; more is another shot
 AT_ODDS = 0.25  # spread of the network's depth about that of the points; where the path was right it was 0.18 at most
 EXTREME = 0.025  # share of the points, nearest and farthest, that say no more than the next ones
 MUCH_PARALLAX = 40.0  # times the noise: points' depths are known better from it than a network knows them
-STILL_DEG = 0.02  # a camera that turns by less stands still
 # Patches vary by 4 to 6.4 grey levels of 255 where the exposure falls to an eighth in a shot, by 7.6 and more in other footage.
 FAINT_LEVELS = 7.0
 GOOD_PX, USABLE_PX = 0.8, 2.0  # error on held-out tracks, at 1920 wide
@@ -103,7 +102,7 @@ def judge(view: ShotView, winner: Contender, evidence: Evidence) -> Verdict:
 
 def _of_motion(view: ShotView, winner: Contender, evidence: Evidence, noise_px: float) -> tuple[str, bool, list[str]]:
     """(static, rotation or free; whether that is beyond doubt; in words)."""
-    turned = _turned_deg(winner.state.world)
+    turned = turned_deg(winner.state.world)
     if winner.model.translation:
         parallax = evidence.parallax_px
         observable = parallax > 5 * noise_px
@@ -252,12 +251,6 @@ def _summary(motion: str, held_px: float, focal: str, status: str, unjoined: np.
     if unjoined.any():
         summary += f" No camera known in {int(unjoined.sum())} of {len(unjoined)} frames."
     return summary
-
-
-def _turned_deg(world: World) -> float:
-    """By how much the camera turns from the first frame at most, degrees."""
-    cosine = (np.einsum("fij,ij->f", world.rotation, world.rotation[0]) - 1) / 2
-    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1)).max()))
 
 
 def parallax_px(view: ShotView, state: State, frames: np.ndarray, tracks: np.ndarray) -> float:

@@ -1,9 +1,12 @@
 """What is said of the focal length: a range that goes along with the solve, and a place in it where the shot cannot tell."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from solver.lens_range import LensRange, hold_at_prior, judge_focal
+from solver.bundle_model import rotation_exp
+from solver.lens_range import LensRange, held_where_still, hold_at_prior, judge_focal
 from solver.reconstruct import Model, State
 from solver.selfcheck import Contender, HeldOut, lens_rivals
 from solver.types import LABEL_STATIC, Settings, Tracks
@@ -103,3 +106,36 @@ def test_bends_that_held_out_tracks_cannot_rule_out_are_rivals_and_those_that_fi
     rivals = lens_rivals(straight, [straight, bent, of_another_kind])
     assert [better for _, better in rivals] == said
     assert all(c is bent for c, _ in rivals)
+
+
+@pytest.mark.parametrize(
+    ("turn_deg", "model", "word", "focal_px"),
+    [
+        (0.004, Model(translation=False), "prior", 1248.0),
+        (0.2, Model(translation=False), "weak", 2040.0),  # it turns
+        (0.004, Model(), "weak", 2040.0),  # it travels
+        (0.004, Model(translation=False, focal_varies=True), "weak", 2040.0),  # it zooms
+    ],
+)
+def test_a_camera_that_stands_still_says_nothing_of_its_lens(turn_deg, model, word, focal_px):
+    """A lock-off in noise had a lens of 2040 px, and 1440 to 40758 px were said to fit, where it was 864."""
+    frames = 24
+    world = World.blank(frames, 1, 2040.0)
+    turns = np.radians(turn_deg) * np.c_[np.sin(np.arange(frames)), np.cos(np.arange(frames)) - 1, np.zeros(frames)] / 2
+    world.rotation[:] = rotation_exp(turns)
+    world.registered[:] = world.known[:] = True
+    state = State(world, np.full(1, LABEL_STATIC), 1.0)
+    view = SimpleNamespace(width=960, frame_count=frames)
+    lens = held_where_still(view, Settings(), state, model, LensRange("weak", 1440.0, 40758.0, 0.8, 2040.0))
+    assert lens.word == word
+    assert np.exp(np.median(state.world.log_focal)) == pytest.approx(focal_px)
+    assert (lens.low_px < 864 < lens.high_px) == (word == "prior")
+
+
+def test_a_lens_that_was_given_stays_however_still_the_camera_stands():
+    world = World.blank(3, 1, 2040.0)
+    world.registered[:] = True
+    state, given = State(world, np.full(1, LABEL_STATIC), 1.0), LensRange("given", 2040.0, 2040.0, 0.0)
+    still = Model(translation=False, focal_free=False)
+    assert held_where_still(SimpleNamespace(width=960, frame_count=3), Settings(), state, still, given) is given
+    assert np.exp(state.world.log_focal) == pytest.approx(2040.0)
