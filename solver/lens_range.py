@@ -159,7 +159,8 @@ def held_where_still(view: ShotView, settings: Settings, state: State, model: Mo
     factor = usual / float(np.exp(np.median(state.world.log_focal)))
     if turned_deg(state.world) / factor >= STILL_DEG:
         return lens
-    state.world = stretch(state.world, factor, view.frame_count // 2)
+    world = state.world = stretch(state.world, factor, view.frame_count // 2)
+    world.k1, world.k2 = world.k1 * factor**2, world.k2 * factor**4  # they bend the same pixels by as much as before
     return LensRange("prior", usual / PRIOR_REACH, usual * PRIOR_REACH, PRIOR_SIGMA, usual, lens.bend_doubt)
 
 

@@ -132,6 +132,24 @@ def test_a_camera_that_stands_still_says_nothing_of_its_lens(turn_deg, model, wo
     assert (lens.low_px < 864 < lens.high_px) == (word == "prior")
 
 
+def test_a_lens_that_is_put_elsewhere_bends_the_picture_as_before():
+    world = World.blank(3, 1, 2040.0)
+    world.registered[:] = world.known[:] = True
+    world.k1, world.k2 = -0.2, 0.05
+    state = State(world, np.full(1, LABEL_STATIC), 1.0)
+    held_where_still(
+        SimpleNamespace(width=960, frame_count=3), Settings(), state, Model(translation=False), LensRange("weak", 1e3, 3e3, 0.5)
+    )
+    radius_px = 500.0
+
+    def bend_px(world: World) -> float:
+        r2 = (radius_px / np.exp(world.log_focal[0])) ** 2
+        return radius_px * (world.k1 * r2 + world.k2 * r2**2)
+
+    assert bend_px(state.world) == pytest.approx(bend_px(world))
+    assert state.world.k1 != -0.2
+
+
 def test_a_lens_that_was_given_stays_however_still_the_camera_stands():
     world = World.blank(3, 1, 2040.0)
     world.registered[:] = True
