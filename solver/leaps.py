@@ -32,7 +32,8 @@ def leap_priors(
     if not len(pairs) or not len(obs.depth_obs):
         return []
     keys = np.unique(obs.depth_key)
-    value = np.array([np.median(obs.depth_value[obs.depth_key == k]) for k in keys])
+    values = [obs.depth_value[obs.depth_key == k] for k in keys]
+    value = np.array([np.median(v) for v in values])
     scale, shift = x.key_scale[keys], x.key_shift[keys]
     if obs.depth_is_log:
         nearness, by_scale, by_shift = np.exp(-value - scale), -np.ones(len(keys)), np.zeros(len(keys))
@@ -40,7 +41,7 @@ def leap_priors(
         if (scale <= 0).any():
             return []
         # a prior that came and went with a keyframe at infinity would be a step in the cost, and the adjustment would take it
-        spread = np.array([np.std(obs.depth_value[obs.depth_key == k]) for k in keys])
+        spread = np.array([np.std(v) for v in values])
         above = value - shift
         root = np.hypot(above, SOFTLY * spread) + 1e-12
         nearness = (above + root) / 2 / scale

@@ -79,8 +79,7 @@ def judge_focal(
     doubt = any(better for _, _, better in rivals)
     if not model.focal_free:
         known = bool(settings.focal_px) and settings.focal_mode == "known"
-        word, reach, sigma = ("given", 1.0, 0.0) if known else ("prior", PRIOR_REACH, PRIOR_SIGMA)
-        return LensRange(word, focal / reach, focal * reach, sigma, bend_doubt=doubt)
+        return LensRange("given", focal, focal, 0.0, bend_doubt=doubt) if known else of_nothing_known(focal, doubt)
     valley: tuple[tuple[float, float], ...] = ()
     sigma = lens_spread(view, state, frames, tracks, model).get("focal", np.inf)
     if sigma < SURELY_MEASURED or model.focal_varies:
@@ -101,6 +100,11 @@ def judge_focal(
     ratio = high / low
     word = "prior" if not known else "measured" if ratio < MEASURED_RATIO else "weak"
     return LensRange(word, low, high, float(np.log(ratio) / 4), focal, doubt, valley)
+
+
+def of_nothing_known(focal_px: float, bend_doubt: bool) -> LensRange:
+    """The range of a lens that is assumed."""
+    return LensRange("prior", focal_px / PRIOR_REACH, focal_px * PRIOR_REACH, PRIOR_SIGMA, bend_doubt=bend_doubt)
 
 
 def turned_deg(world: World) -> float:
@@ -161,7 +165,7 @@ def held_where_still(view: ShotView, settings: Settings, state: State, model: Mo
         return lens
     world = state.world = stretch(state.world, factor, view.frame_count // 2)
     world.k1, world.k2 = world.k1 * factor**2, world.k2 * factor**4  # they bend the same pixels by as much as before
-    return LensRange("prior", usual / PRIOR_REACH, usual * PRIOR_REACH, PRIOR_SIGMA, usual, lens.bend_doubt)
+    return of_nothing_known(usual, lens.bend_doubt)
 
 
 def stretch(world: World, factor: float, reference: int) -> World:

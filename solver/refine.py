@@ -17,7 +17,7 @@ from .finish import assemble
 from .gauge import laid_over
 from .hypotheses import assumed_focal_px, start_frames
 from .initialise import lift_seen
-from .lens_range import LensRange, stretch
+from .lens_range import PRIOR_SIGMA, LensRange, stretch
 from .lock_off import at_rest
 from .parallel import use_cores
 from .pipeline import check_trackable
@@ -333,7 +333,7 @@ def _lens(
     """What is known of the focal length. What the shot could not tell before, it cannot tell now: the range stays."""
     if not winner.model.focal_free and settings.focal_mode != "known":
         low, high = solution.verdict.focal_range_px
-        return LensRange("prior", low, high, 0.55)
+        return LensRange("prior", low, high, PRIOR_SIGMA)
     settings = with_focal_of(solution, settings)
     lens = known_of_lens(view, settings, effort, winner, winner.state, contenders, frames, tracks)
     if lens.word == "prior":

@@ -39,7 +39,7 @@ NEEDED_COHERENCE = 0.15
 SURE_COHERENCE = 0.2
 BEYOND_DRIFT = 0.6  # share of the cost: a point's own depth can take up one of a drift's two coordinates, no more than half of it
 # Where rows are read one after the other, a frame's own motion is known to second order only. Paths and zooms that are none take
-# up 3 to 23 % of what is left (synthetic shakes, rows over 0.4 and 0.8 of a frame); a path of half a percent of the depth 95 %.
+# up 3 to 24 % of what is left (synthetic shakes, rows over 0.4 and 0.8 of a frame); a path of half a percent of the depth 95 %.
 BEYOND_ROWS = 0.25
 # A lens that bends the picture strongly is far from a straight one: a contender whose residuals still shrink by so much goes on,
 # so many times at most, if they come near those of the one it is to replace.
@@ -213,14 +213,14 @@ def contend(
     elif not base.model.translation:
         give_depth(view, world)
     adjust_state(view, state, frames, tracks, model, iterations=iterations, tolerance=1e-5)
-    # what a poorer model had to call unreliable may be at rest under this one
-    classify(view, state, frames, tracks, model)
-    before, rounds = state.scale, ROUNDS
-    adjust_state(view, state, frames, tracks, model, iterations=max(4, iterations // 2), tolerance=1e-5)
-    while rounds and state.scale < (1 - GOES_ON) * before and state.scale < NEAR * base.state.scale:
+    for further in range(1 + ROUNDS):
+        # what a poorer model had to call unreliable may be at rest under this one
         classify(view, state, frames, tracks, model)
-        before, rounds = state.scale, rounds - 1
-        adjust_state(view, state, frames, tracks, model, iterations=iterations, tolerance=1e-5)
+        before = state.scale
+        steps = iterations if further else max(4, iterations // 2)
+        adjust_state(view, state, frames, tracks, model, iterations=steps, tolerance=1e-5)
+        if state.scale >= min((1 - GOES_ON) * before, NEAR * base.state.scale):
+            break
     return Contender(model, state, measure(view, state, frames, held, model.translation, unit_px))
 
 
